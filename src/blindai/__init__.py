@@ -1,0 +1,65 @@
+"""Confidential AI inference: verify the hardware, then send the data.
+
+    import blindai
+
+    with blindai.connect("inference.example.org:9924", policy="policy.toml") as client:
+        print(client.verdict)
+        answer = client.predict("sentiment", {"text": ["I loved it"]})
+
+Everything public is named here; see `blindai.errors` for what can be raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blindai.errors import AttestationError as AttestationError
+from blindai.errors import BlindAIError as BlindAIError
+from blindai.errors import PolicyError as PolicyError
+from blindai.errors import Reason as Reason
+from blindai.errors import ResponseError as ResponseError
+from blindai.errors import ServerRefused as ServerRefused
+from blindai.errors import UnreachableError as UnreachableError
+from blindai.errors import UsageError as UsageError
+
+if TYPE_CHECKING:
+    from blindai.attestation.policy import Policy as Policy
+    from blindai.attestation.verdict import Verdict as Verdict
+    from blindai.client.aio import AsyncClient as AsyncClient
+    from blindai.client.aio import aconnect as aconnect
+    from blindai.client.prediction import Prediction as Prediction
+    from blindai.client.sync import Client as Client
+    from blindai.client.sync import connect as connect
+    from blindai.client.transports import async_attested_transport as async_attested_transport
+    from blindai.client.transports import attested_transport as attested_transport
+    from blindai.transport.session import SimulationWarning as SimulationWarning
+
+__version__ = "0.1.0"
+
+# Resolved on first use: `import blindai` stays fast, and the command line starts fast.
+_LAZY = {
+    "AsyncClient": "blindai.client.aio",
+    "Client": "blindai.client.sync",
+    "Policy": "blindai.attestation.policy",
+    "Prediction": "blindai.client.prediction",
+    "SimulationWarning": "blindai.transport.session",
+    "Verdict": "blindai.attestation.verdict",
+    "aconnect": "blindai.client.aio",
+    "async_attested_transport": "blindai.client.transports",
+    "attested_transport": "blindai.client.transports",
+    "connect": "blindai.client.sync",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'blindai' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415
+
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

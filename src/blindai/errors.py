@@ -1,0 +1,181 @@
+"""Every error that BlindAI raises, and the reason codes they carry.
+
+::
+
+    BlindAIError
+    ├── UsageError                 the caller asked for something that cannot be (also a ValueError)
+    │   └── PolicyError            a policy text that does not load
+    ├── UnreachableError           no connection, or it broke, or it took too long
+    ├── AttestationError           the peer was not shown to be what the policy demands; not one byte
+    │   │                          of the request was sent to it
+    │   ├── EvidenceMalformed      what it sent is not evidence
+    │   ├── EvidenceForged         a signature, a binding or a challenge does not hold
+    │   └── EvidenceRejected       well-formed and signed, but not acceptable: policy, debug, dates, TCB
+    ├── ResponseError              an attested server answered in a way HTTP or the protocol forbids
+    ├── ServerRefused              an attested server answered with an error: `status`, `code`
+    └── RequestError               raised by the server's own code: a request that cannot be served
+
+Blame decides the branch. None of them is an httpx2 or httpcore2 error: those are retried by clients
+built on them, and a peer that failed attestation must not be retried.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blindai.attestation.verdict import Verdict
+
+
+class Reason(StrEnum):
+    """Stable machine-readable reasons for refusing a peer; the values are part of the public interface."""
+
+    # The answer and what is in it: EvidenceMalformed
+    ANSWER_FRAMING = "answer-framing"
+    ANSWER_TOO_LARGE = "answer-too-large"
+    ANSWER_MALFORMED = "answer-malformed"
+    KEYSET_MALFORMED = "keyset-malformed"
+    CHALLENGE_MISSING = "challenge-missing"
+    CHALLENGE_MALFORMED = "challenge-malformed"
+    EVIDENCE_MISSING = "evidence-missing"
+    EVIDENCE_TOO_LARGE = "evidence-too-large"
+    EVIDENCE_UNKNOWN_TYPE = "evidence-unknown-type"
+    QUOTE_MALFORMED = "quote-malformed"
+    QUOTE_TRAILING_BYTES = "quote-trailing-bytes"
+    COLLATERAL_MISSING = "collateral-missing"
+    COLLATERAL_TOO_LARGE = "collateral-too-large"
+    COLLATERAL_MALFORMED = "collateral-malformed"
+    CERTIFICATE_MALFORMED = "certificate-malformed"
+
+    # Signatures and bindings: EvidenceForged
+    ROOT_UNKNOWN = "root-unknown"
+    SIGNATURE_INVALID = "signature-invalid"
+    COLLATERAL_MISMATCH = "collateral-mismatch"
+    REPORT_DATA_MISMATCH = "report-data-mismatch"
+    TLS_KEY_MISMATCH = "tls-key-mismatch"
+    OPERATOR_FORGED = "operator-forged"
+
+    # Genuine, but not acceptable: EvidenceRejected
+    DEBUG_ENABLED = "debug-enabled"
+    PLATFORM_UNSUPPORTED = "platform-unsupported"
+    COLLATERAL_EXPIRED = "collateral-expired"
+    COLLATERAL_NOT_YET_VALID = "collateral-not-yet-valid"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    TCB_REVOKED = "tcb-revoked"
+    TCB_UNKNOWN = "tcb-unknown"
+    TCB_STATUS = "tcb-status"
+    TCB_ADVISORY = "tcb-advisory"
+    TCB_EVALUATION = "tcb-evaluation"
+    TCB_ROLLED_BACK = "tcb-rolled-back"
+    PLATFORM_CONFIGURATION = "platform-configuration"
+    MEASUREMENT_MISMATCH = "measurement-mismatch"
+    TEE_NOT_ACCEPTED = "tee-not-accepted"
+    NAME_MISMATCH = "name-mismatch"
+    KEYSET_EXPIRED = "keyset-expired"
+    KEYSET_NOT_YET_VALID = "keyset-not-yet-valid"
+    KEYSET_TOO_LONG = "keyset-too-long"
+    SETTING_MISMATCH = "setting-mismatch"
+    SIMULATION_MISMATCH = "simulation-mismatch"
+    OPERATOR_MISMATCH = "operator-mismatch"
+    OPERATOR_UNKNOWN = "operator-unknown"
+    POLICY_EXPIRED = "policy-expired"
+
+
+class BlindAIError(Exception):
+    """Base class. `hint` says what to do next, when there is something to do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(BlindAIError, ValueError):
+    """The caller asked for something that cannot be done as asked."""
+
+
+class PolicyError(UsageError):
+    """A policy text does not load: unknown key, wrong type, missing code identity."""
+
+
+class UnreachableError(BlindAIError):
+    """The server could not be reached, the connection broke, or a deadline passed."""
+
+
+class AttestationError(BlindAIError):
+    """The peer was not shown to be what the policy demands. No request byte was sent to it."""
+
+    def __init__(
+        self, reason: Reason, message: str, *, hint: str = "", verdict: Verdict | None = None
+    ) -> None:
+        super().__init__(f"{message} [{reason}]", hint=hint)
+        self.reason = reason
+        self.verdict = verdict
+
+
+class EvidenceMalformed(AttestationError):
+    """What the peer sent cannot be read as evidence."""
+
+
+class EvidenceForged(AttestationError):
+    """A signature, a chain, a binding or a challenge does not hold."""
+
+
+class EvidenceRejected(AttestationError):
+    """Well-formed and signed, yet not acceptable. `verdict`, where there is one, lists every claim."""
+
+
+class ResponseError(BlindAIError):
+    """An attested server broke HTTP framing or the inference protocol."""
+
+
+class ServerRefused(BlindAIError):
+    """An attested server answered with an error.
+
+    `status` is the HTTP status, `code` the stable word for it (see `RequestError.code`).
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+
+
+class RequestError(BlindAIError):
+    """A request that the server cannot serve. `code` is stable; one table at the edge maps it to a status."""
+
+    def __init__(self, code: RequestCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RequestCode(StrEnum):
+    """Stable words for what was wrong with a request; sent as `code` in the server's error bodies."""
+
+    MALFORMED = "malformed"  # not JSON, not the protocol, a length that lies
+    INPUT_MISSING = "input-missing"
+    INPUT_UNKNOWN = "input-unknown"
+    INPUT_DUPLICATE = "input-duplicate"
+    INPUT_DTYPE = "input-dtype"
+    INPUT_SHAPE = "input-shape"
+    INPUT_DATA = "input-data"  # the data do not fill, or overflow, the declared shape and dtype
+    OUTPUT_UNKNOWN = "output-unknown"
+    OUTPUT_NOT_JSON = "output-not-json"  # JSON cannot hold this output: ask for it as binary data
+    NAME_INVALID = "name-invalid"
+    MODEL_NOT_FOUND = "model-not-found"
+    MODEL_EXISTS = "model-exists"
+    MODEL_INVALID = "model-invalid"  # the upload is not a model that the engine can load
+    MODEL_DIGEST = "model-digest"  # the upload differs from its Content-Digest
+    MODEL_FAILED = "model-failed"  # the engine refused or failed at run time
+    TOO_LARGE = "too-large"
+    HEADERS_TOO_LARGE = "headers-too-large"
+    ENCODING_UNSUPPORTED = "encoding-unsupported"  # a Content-Encoding: bodies are taken as they are
+    LENGTH_REQUIRED = "length-required"
+    UPLOAD_DISABLED = "upload-disabled"
+    BUSY = "busy"
+    STORAGE_FULL = "storage-full"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    TIMEOUT = "timeout"
+    ATTESTATION_UNAVAILABLE = "attestation-unavailable"
+    INTERNAL = "internal"
