@@ -1,0 +1,1 @@
+"""Judging evidence: parse, verify, appraise. Pure: clock, roots and collateral are arguments."""

@@ -1,0 +1,194 @@
+"""Judging verified claims and the channel against a policy. Gathers every mismatch; raises nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from blindai.attestation import vendors
+from blindai.attestation.policy import Policy
+from blindai.attestation.types import ChannelFacts, Claims, Floor
+from blindai.attestation.verdict import Check, Outcome, Verdict, fewest_failures, judge, unknown
+from blindai.errors import Reason
+
+# Of the keyset; `channel.keyset` builds within these bounds.
+MAX_LIFE_SECONDS = 48 * 3600
+CLOCK_SKEW_SECONDS = 5 * 60
+
+
+def appraise(claims: Claims, channel: ChannelFacts, *, policy: Policy, floor: Floor, now: int) -> Verdict:
+    """Return the verdict on a server whose evidence has been verified and bound to this channel."""
+    return Verdict(
+        tee=claims.tee,
+        simulated=claims.simulated,
+        at=now,
+        policy_sha256=policy.sha256,
+        checks=(
+            _anchor(claims, channel),
+            *_code(claims, policy),
+            *_rollback(claims, floor),
+            *_channel(channel, policy, now),
+            _operator(channel, policy),
+            *_settings(channel, policy),
+            *_validity(policy, now),
+        ),
+    )
+
+
+def _anchor(claims: Claims, channel: ChannelFacts) -> Check:
+    """The root that ended the chain, not a flag, says what this is; the keyset may not say otherwise."""
+    word = "simulation root" if claims.simulated else "vendor's root"
+    return judge(
+        "trust_anchor",
+        channel.simulated == claims.simulated,
+        Reason.SIMULATION_MISMATCH,
+        source="evidence",
+        found=f"{word} {claims.platform.partition('/')[0][:16]}…",
+        expected="keyset and root to agree on what is simulated",
+    )
+
+
+def _code(claims: Claims, policy: Policy) -> tuple[Check, ...]:
+    if policy.unsafe_any_measurement:
+        return _any_code(claims)
+    entries = [entry for entry in policy.accept if entry.tee == claims.tee]
+    if not entries:
+        accepted = ", ".join(sorted({entry.tee for entry in policy.accept})) or "nothing"
+        return (
+            judge(
+                "tee", False, Reason.TEE_NOT_ACCEPTED, source="policy", found=claims.tee, expected=accepted
+            ),
+        )
+    return fewest_failures(vendors.appraise(entry, claims) for entry in entries)
+
+
+def _any_code(claims: Claims) -> tuple[Check, ...]:
+    """No measurement was demanded: legitimate for a simulation, a failure for anything else."""
+    if not claims.simulated:
+        return (
+            judge(
+                "measurement",
+                False,
+                Reason.MEASUREMENT_MISMATCH,
+                source="policy",
+                found="real hardware",
+                expected="a policy that names the code",
+            ),
+        )
+    shown = tuple(
+        unknown(name, source="evidence", found=f"{value.hex()[:16]}… (no policy names the code)")
+        for name, value in claims.measurements.items()
+        if any(value)
+    )
+    return (*shown, *vendors.appraise(vendors.defaults(claims.tee), claims))
+
+
+def _rollback(claims: Claims, floor: Floor) -> Iterator[Check]:
+    """Judge the collateral against what was seen before; the first time there is nothing to compare with."""
+    if floor == Floor():
+        return
+    seen = claims.freshness
+    for name, found, least in (
+        ("tcb_evaluation_floor", seen.tcb_evaluation, floor.tcb_evaluation),
+        ("leaf_crl_floor", seen.leaf_crl, floor.leaf_crl),
+        ("root_crl_floor", seen.root_crl, floor.root_crl),
+    ):
+        yield judge(
+            name,
+            found >= least,
+            Reason.TCB_ROLLED_BACK,
+            source="collateral",
+            found=str(found),
+            expected=f"{least} or newer, as seen before",
+        )
+
+
+def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]:
+    expected = policy.names or (channel.dialled,)
+    yield judge(
+        "name",
+        bool(set(expected) & set(channel.names)),
+        Reason.NAME_MISMATCH,
+        source="keyset",
+        found=", ".join(channel.names),
+        expected=" or ".join(expected),
+    )
+    yield judge(
+        "keyset_life",
+        0 < channel.not_after - channel.not_before <= MAX_LIFE_SECONDS,
+        Reason.KEYSET_TOO_LONG,
+        source="keyset",
+        found=f"{(channel.not_after - channel.not_before) / 3600:.1f} h",
+        expected=f"at most {MAX_LIFE_SECONDS // 3600} h",
+    )
+    yield judge(
+        "keyset_started",
+        now >= channel.not_before - CLOCK_SKEW_SECONDS,
+        Reason.KEYSET_NOT_YET_VALID,
+        source="keyset",
+        found=f"starts {channel.not_before - now:+d} s from now",
+        expected=f"at most {CLOCK_SKEW_SECONDS} s ahead of this clock",
+    )
+    yield judge(
+        "keyset_valid",
+        now < channel.not_after,
+        Reason.KEYSET_EXPIRED,
+        source="keyset",
+        found=f"ends {channel.not_after - now:+d} s from now",
+        expected="an end in the future",
+    )
+
+
+def _operator(channel: ChannelFacts, policy: Policy) -> Check:
+    shown = channel.operator_spki_sha256
+    if not policy.operator_spki_sha256:
+        return unknown(
+            "operator", source="channel", found=shown or "unknown (no certificate of theirs is pinned)"
+        )
+    wanted = " or ".join(sorted(policy.operator_spki_sha256))
+    if shown is None:
+        return Check("operator", Outcome.FAIL, "channel", "unknown", wanted, Reason.OPERATOR_UNKNOWN)
+    return judge(
+        "operator",
+        shown in policy.operator_spki_sha256,
+        Reason.OPERATOR_MISMATCH,
+        source="channel",
+        found=shown,
+        expected=wanted,
+    )
+
+
+def _settings(channel: ChannelFacts, policy: Policy) -> Iterator[Check]:
+    for key, wanted in (policy.require or {}).items():
+        found = channel.settings.get(key)
+        yield judge(
+            f"settings.{key}",
+            found is not None and _plain(found) == _plain(wanted),
+            Reason.SETTING_MISMATCH,
+            source="keyset",
+            found="not stated" if found is None else _show(found),
+            expected=_show(wanted),
+        )
+
+
+def _validity(policy: Policy, now: int) -> Iterator[Check]:
+    if policy.expires is not None:
+        yield judge(
+            "policy_expires",
+            now < policy.expires,
+            Reason.POLICY_EXPIRED,
+            source="policy",
+            found=f"ends {policy.expires - now:+d} s from now",
+            expected="a policy that has not expired",
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Compare lists by content and keep true apart from 1, which Python calls equal."""
+    return (type(value).__name__, value) if not isinstance(value, (list, tuple)) else ("list", list(value))
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,143 @@
+"""Reading a TOML table strictly: every key is named, typed and used, or the text does not load.
+
+A typo must never loosen a policy: unknown keys, empty lists and wrong types are errors that name the
+line and suggest the key that was meant.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from blindai.errors import PolicyError
+
+
+class Table:
+    """One table of a policy text. Ask for each key, then call `finish`."""
+
+    def __init__(self, values: Mapping[str, Any], *, header: str, occurrence: int, text: str) -> None:
+        self._values = values
+        self._header = header
+        self._occurrence = occurrence
+        self._text = text
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def table(self, key: str) -> Table:
+        """Return a sub-table; an absent one is empty."""
+        value = self._take(key)
+        if not isinstance(value, dict | None):
+            raise self.error(key, "is not a table")
+        return Table(value or {}, header=key, occurrence=0, text=self._text)
+
+    def tables(self, key: str) -> list[Table]:
+        """Return an array of tables; absent or empty is an error: it would accept nothing."""
+        value = self._take(key)
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            raise self.error(key, f"needs at least one [[{key}]] table")
+        return [
+            Table(item, header=key, occurrence=position, text=self._text)
+            for position, item in enumerate(value)
+        ]
+
+    def string(self, key: str) -> str:
+        value = self._take(key)
+        if not isinstance(value, str) or not value:
+            raise self.error(key, "must be a non-empty string")
+        return value
+
+    def strings(self, key: str, *, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return a list of strings; a list that is given may not be empty."""
+        if key not in self._values:
+            self._asked.add(key)
+            return default
+        value = self._take(key)
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) and v for v in value):
+            raise self.error(key, "must be a list of at least one string (leave the key out to say nothing)")
+        return tuple(value)
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, "must be true or false")
+        return value
+
+    def integer(self, key: str, *, default: int) -> int:
+        value = self._take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.error(key, "must be an integer, 0 or more")
+        return value
+
+    def hexadecimal(self, key: str, *, size_bytes: int) -> bytes | None:
+        """Return a byte string of exactly `size_bytes`, or None where the key is absent."""
+        if key not in self._values:
+            self._asked.add(key)
+            return None
+        data = parse_hexadecimal(self._take(key), size_bytes)
+        if data is None:
+            raise self.error(key, f"must be {size_bytes * 2} hexadecimal digits ({size_bytes} bytes)")
+        return data
+
+    def date(self, key: str) -> int | None:
+        """Return a TOML date (its first second, UTC) or offset date-time as Unix seconds."""
+        value = self._take(key, None)
+        if value is None:
+            return None
+        if isinstance(value, datetime.datetime):
+            if value.tzinfo is None:
+                raise self.error(key, "needs a time zone, e.g. 2027-03-01T00:00:00Z")
+            return int(value.timestamp())
+        if isinstance(value, datetime.date):
+            midnight = datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.UTC)
+            return int(midnight.timestamp())
+        raise self.error(key, "must be a date, e.g. 2027-03-01 (without quotes)")
+
+    def everything(self) -> Mapping[str, Any]:
+        """Return all values: for a table whose keys are the user's."""
+        self._asked.update(self._values)
+        return self._values
+
+    def finish(self) -> None:
+        """Refuse every key that was not asked for."""
+        for key in self._values:
+            if key not in self._asked:
+                near = difflib.get_close_matches(key, sorted(self._asked), n=1)
+                meant = (
+                    f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(self._asked))}"
+                )
+                raise self.error(key, f"is not a known key{meant}")
+
+    def error(self, key: str, what: str) -> PolicyError:
+        place = f"[{self._header}] " if self._header else ""
+        return PolicyError(f"policy line {self._line(key)}: {place}{key} {what}")
+
+    def _take(self, key: str, default: Any = None) -> Any:
+        self._asked.add(key)
+        return self._values.get(key, default)
+
+    def _line(self, key: str) -> int:
+        """Return the line of `key` in this table, else the line of the table (tomllib keeps neither)."""
+        header, seen, best = "", -1, 1
+        for number, line in enumerate(self._text.splitlines(), 1):
+            match = re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]?\]", line)
+            if match:
+                header = match[1]
+                seen += header == self._header
+            if header == self._header and seen in (self._occurrence, -1):
+                if match and header:
+                    best = number
+                if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+                    return number
+        return best
+
+
+def parse_hexadecimal(value: Any, size_bytes: int) -> bytes | None:
+    """Return the bytes of a hexadecimal string of exactly this size, else None."""
+    if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{size_bytes * 2}}}", value):
+        return None
+    return bytes.fromhex(value)

@@ -1,0 +1,95 @@
+"""Which roots may end a chain. Production and simulation are different types, not a flag.
+
+A chain travels with the evidence; it is accepted only if its last certificate has a trusted
+fingerprint, so no certificate file is shipped. `ProductionTrust` takes no argument: there is no way to
+hand it a root of one's own. The simulation types refuse every pinned production root, so genuine
+evidence is refused where simulation is expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Protocol, final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from blindai.errors import UsageError
+
+SIMULATION_MARK = "SIMULATION - NOT A TEE"
+
+# SHA-256 of the DER root certificate, as the vendors publish them.
+PINNED_ROOTS = {
+    "intel": frozenset({"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"}),
+}
+_EVERY_PINNED_ROOT = frozenset[str]().union(*PINNED_ROOTS.values())
+
+
+class Trust(Protocol):
+    """Decides about the last certificate of a chain."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether what chains to these roots is a simulation."""
+
+    def accepts(self, vendor: str, root: x509.Certificate) -> bool:
+        """Return whether `root` may end a chain of `vendor`. Signatures are checked elsewhere."""
+
+
+@final
+class ProductionTrust:
+    """The vendors' own roots, pinned. The default, and the only one that can accept hardware."""
+
+    simulated = False
+
+    def accepts(self, vendor: str, root: x509.Certificate) -> bool:
+        return fingerprint(root) in PINNED_ROOTS.get(vendor, frozenset())
+
+
+@final
+class SimulationTrust:
+    """Named throw-away roots: what `blindai serve --simulation` printed. Proves nothing about hardware."""
+
+    simulated = True
+
+    def __init__(self, fingerprints: Iterable[str]) -> None:
+        self._fingerprints = frozenset(text.lower().replace(":", "") for text in fingerprints)
+        for text in self._fingerprints:
+            if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+                raise UsageError(
+                    "a root fingerprint is 64 hexadecimal digits (SHA-256 of the DER certificate)"
+                )
+        if not self._fingerprints:
+            raise UsageError("simulation needs at least one root")
+        if self._fingerprints & _EVERY_PINNED_ROOT:
+            raise UsageError("a vendor's production root cannot be a simulation root")
+
+    def accepts(self, vendor: str, root: x509.Certificate) -> bool:
+        del vendor
+        return fingerprint(root) in self._fingerprints
+
+
+@final
+class StapledSimulationTrust:
+    """Whatever root the server staples, if it says that it is a simulation.
+
+    Anyone can make such a root: this is for a server on the same machine. The transport that is given
+    this type refuses every peer address that is not loopback.
+    """
+
+    simulated = True
+
+    def accepts(self, vendor: str, root: x509.Certificate) -> bool:
+        del vendor
+        marks = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        return any(mark.value == SIMULATION_MARK for mark in marks) and (
+            fingerprint(root) not in _EVERY_PINNED_ROOT
+        )
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the lower-case hexadecimal SHA-256 of the DER certificate."""
+    der = certificate.public_bytes(Encoding.DER)
+    return hashlib.sha256(der).hexdigest()

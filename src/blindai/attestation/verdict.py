@@ -1,0 +1,113 @@
+"""The outcome of an appraisal, claim by claim: what was demanded, what was found, what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from blindai.errors import Reason
+
+
+class Outcome(StrEnum):
+    """`UNKNOWN` is a claim that nobody demanded and nothing proves. A demanded unknown is a `FAIL`."""
+
+    PASS = "pass"  # noqa: S105  a word, not a password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim. `source` is where it was found: evidence, collateral, keyset, channel or policy."""
+
+    claim: str
+    outcome: Outcome
+    source: str
+    found: str = ""
+    expected: str = ""
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything that was checked about one server at one time (`at`, Unix seconds)."""
+
+    tee: str
+    simulated: bool
+    at: int
+    policy_sha256: str
+    checks: tuple[Check, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing failed. An empty verdict accepts nothing."""
+        return bool(self.checks) and not self.failures
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.outcome is Outcome.FAIL)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return tuple(check.reason for check in self.failures if check.reason is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict with EAR's names where EAR has one (draft-ietf-rats-ear)."""
+        return {
+            "ear.status": "affirming" if self.accepted else "contraindicated",
+            "ear.appraisal-policy-id": f"sha256:{self.policy_sha256}",
+            "iat": self.at,
+            "tee": self.tee,
+            "simulated": self.simulated,
+            "claims": [_check_json(check) for check in self.checks],
+        }
+
+    def __str__(self) -> str:
+        """Return the verdict as a tree that people can read."""
+        word = "accepted" if self.accepted else "REFUSED"
+        what = f"SIMULATED {self.tee} (no hardware protects this server)" if self.simulated else self.tee
+        lines = [f"{word}: {what}"]
+        for position, check in enumerate(self.checks):
+            branch = "└─" if position == len(self.checks) - 1 else "├─"
+            lines.append(f"{branch} {_MARKS[check.outcome]} {check.claim}: {_describe(check)}")
+        return "\n".join(lines)
+
+
+_MARKS = {Outcome.PASS: "pass   ", Outcome.FAIL: "FAIL   ", Outcome.UNKNOWN: "unknown"}
+
+
+def judge(claim: str, holds: bool, reason: Reason, *, source: str, found: str, expected: str = "") -> Check:
+    """Return a demanded claim as PASS or FAIL."""
+    outcome = Outcome.PASS if holds else Outcome.FAIL
+    return Check(claim, outcome, source, found, expected, None if holds else reason)
+
+
+def unknown(claim: str, *, source: str, found: str) -> Check:
+    """Return a claim that nobody demanded and nothing proves."""
+    return Check(claim, Outcome.UNKNOWN, source, found)
+
+
+def fewest_failures(candidates: Iterable[tuple[Check, ...]]) -> tuple[Check, ...]:
+    """Return the candidate that came nearest to acceptance: the one whose failures help the reader most."""
+    return min(candidates, key=lambda checks: sum(check.outcome is Outcome.FAIL for check in checks))
+
+
+def _describe(check: Check) -> str:
+    if check.outcome is Outcome.FAIL:
+        wanted = f", the policy wants {check.expected}" if check.expected else ""
+        return f"{check.found}{wanted} [{check.reason}]"
+    return check.found
+
+
+def _check_json(check: Check) -> Mapping[str, str]:
+    fields = {
+        "claim": check.claim,
+        "outcome": str(check.outcome),
+        "source": check.source,
+        "found": check.found,
+        "expected": check.expected,
+        "reason": str(check.reason or ""),
+    }
+    return {key: value for key, value in fields.items() if value}

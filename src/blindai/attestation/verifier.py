@@ -1,0 +1,161 @@
+"""From evidence to proof: verify, bind, appraise. The only place that makes an `Attested`.
+
+1. the primary piece of evidence verifies: chain to a trusted root, signatures, dates (`vendors.verify`)
+2. there is no other piece: this version knows none that may stand beside a CPU quote
+3. the report data that the hardware signed are those of this keyset, this challenge and this evidence
+4. claims and channel satisfy the policy, all mismatches gathered (`appraisal.appraise`)
+
+Before this, the channel has checked that the keyset's TLS key ended the connection (`channel.handshake`).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, final
+
+from blindai.attestation import appraisal, binding, vendors
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import Trust
+from blindai.attestation.types import ChannelFacts, Claims, Collateral, Evidence, Floor
+from blindai.attestation.verdict import Verdict
+from blindai.errors import EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
+
+MAX_TRUST_SECONDS = 3600
+"""How long a verified key is trusted without new evidence, at most."""
+
+_MINT = object()
+
+
+@final
+class Attested:
+    """Proof that one TLS key was shown to be what one policy demands. Whatever sends data demands one.
+
+    It has no public constructor: only `attest` below makes it, and only after every check held.
+    """
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, mint: object, facts: AttestedFacts) -> None:
+        if mint is not _MINT:
+            raise TypeError("an Attested value is made by a completed verification, and by nothing else")
+        self._facts = facts
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("Attested is final")
+
+    @property
+    def verdict(self) -> Verdict:
+        return self._facts.verdict
+
+    @property
+    def tls_spki_sha256(self) -> bytes:
+        """The key that must end every connection sent under this proof."""
+        return self._facts.tls_spki_sha256
+
+    @property
+    def keyset_sha256(self) -> bytes:
+        return self._facts.keyset_sha256
+
+    @property
+    def not_after(self) -> int:
+        """Unix seconds: the earliest of the keyset's end, the collateral's end and one hour."""
+        return self._facts.not_after
+
+    @property
+    def platform(self) -> str:
+        return self._facts.platform
+
+    @property
+    def freshness(self) -> Floor:
+        """The collateral's numbers, to raise the roll-back floors with."""
+        return self._facts.freshness
+
+    def __repr__(self) -> str:
+        return f"<Attested {self.verdict.tee} simulated={self.verdict.simulated} until={self.not_after}>"
+
+
+@dataclass(frozen=True)
+class AttestedFacts:
+    """What an `Attested` holds. By itself it proves nothing."""
+
+    verdict: Verdict
+    tls_spki_sha256: bytes
+    keyset_sha256: bytes
+    not_after: int
+    platform: str
+    freshness: Floor
+
+
+def attest(  # noqa: PLR0913  every input of the decision is an argument, none is ambient
+    evidence: Sequence[Evidence],
+    collateral: Collateral,
+    *,
+    keyset_sha256: bytes,
+    tls_spki_sha256: bytes,
+    challenge_root: bytes,
+    channel: ChannelFacts,
+    policy: Policy,
+    trust: Trust,
+    floors: Mapping[str, Floor],
+    now: int,
+) -> Attested:
+    """Return the proof, or raise AttestationError.
+
+    `channel` and `tls_spki_sha256` are what the caller's own connection and the keyset behind
+    `keyset_sha256` say. `floors` are what this caller saw before, by `Claims.platform`. `now` is Unix
+    seconds. EvidenceRejected carries the whole verdict.
+    """
+    if not evidence:
+        raise EvidenceMalformed(Reason.EVIDENCE_MISSING, "the answer has no evidence")
+    claims = vendors.verify(evidence[0], collateral, trust=trust, now=now)  # 1
+    for _ in evidence[1:]:  # 2
+        raise EvidenceMalformed(
+            Reason.EVIDENCE_UNKNOWN_TYPE, "evidence of a type that may not stand beside the primary piece"
+        )
+    expected = binding.report_data(
+        keyset_sha256=keyset_sha256, challenge_root=challenge_root, others=evidence[1:]
+    )
+    if not hmac.compare_digest(claims.report_data, expected):  # 3
+        raise EvidenceForged(
+            Reason.REPORT_DATA_MISMATCH,
+            "the hardware signed something else than this server's keys and this challenge: "
+            "the evidence is replayed or belongs to another server",
+        )
+    floor = floors.get(claims.platform, Floor())
+    verdict = appraisal.appraise(claims, channel, policy=policy, floor=floor, now=now)  # 4
+    if not verdict.accepted:
+        raise EvidenceRejected(verdict.reasons[0], _summary(verdict), verdict=verdict, hint=_hint(verdict))
+    return Attested(_MINT, _facts(claims, channel, verdict, tls_spki_sha256, keyset_sha256, now))
+
+
+def _facts(
+    claims: Claims,
+    channel: ChannelFacts,
+    verdict: Verdict,
+    tls_spki_sha256: bytes,
+    keyset_sha256: bytes,
+    now: int,
+) -> AttestedFacts:
+    return AttestedFacts(
+        verdict=verdict,
+        tls_spki_sha256=tls_spki_sha256,
+        keyset_sha256=keyset_sha256,
+        not_after=min(channel.not_after, claims.not_after, now + MAX_TRUST_SECONDS),
+        platform=claims.platform,
+        freshness=claims.freshness,
+    )
+
+
+def _summary(verdict: Verdict) -> str:
+    first = verdict.failures[0]
+    more = f" (and {len(verdict.failures) - 1} more)" if len(verdict.failures) > 1 else ""
+    wanted = f", the policy wants {first.expected}" if first.expected else ""
+    return f"the server does not satisfy the policy: {first.claim} is {first.found}{wanted}{more}"
+
+
+def _hint(verdict: Verdict) -> str:
+    if Reason.MEASUREMENT_MISMATCH in verdict.reasons:
+        return "other code runs there than the policy names: do not send data unless you expected an upgrade"
+    return "print error.verdict for every claim"
