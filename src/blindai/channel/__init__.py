@@ -1,0 +1,1 @@
+"""The attested channel: keyset, challenge, answer, handshake. Pure: no sockets, no clock."""

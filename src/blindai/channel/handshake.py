@@ -1,0 +1,179 @@
+"""The attestation of one connection, without I/O: what to send, what to read, what to conclude.
+
+After the TLS handshake and before any byte of a request:
+
+1. send fixed bytes: GET for evidence about a fresh nonce, and Host; no credentials, no other header
+2. read one answer: status 200, one Content-Length of at most 4 MiB, and nothing behind it
+3. parse it: strict JSON, keyset, challenge, evidence, collateral
+4. the keyset's TLS key is the key that ended this connection
+5. the challenge leads from our own nonce to the root that the hardware signed
+6. evidence, binding, names, dates, operator and policy hold (`attestation.verifier`)
+
+Why this is sound: TLS 1.3's CertificateVerify proves that the holder of the attested key ends *this*
+connection. Steps 1 and 2 are `fetch_answer`, a generator that the sync and the async transport both
+drive; the rest is `conclude`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+
+import h11
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from blindai.attestation import verifier
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import Trust
+from blindai.attestation.types import ChannelFacts, Floor
+from blindai.attestation.verifier import Attested
+from blindai.channel import answer, challenge, operator
+from blindai.errors import EvidenceForged, EvidenceMalformed, Reason, UnreachableError
+
+READ_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Send:
+    """The driver writes `data` and answers None."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Receive:
+    """The driver reads up to `max_bytes` and answers them; b"" when the peer has closed."""
+
+    max_bytes: int
+
+
+Exchange = Generator[Send | Receive, bytes | None, bytes]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who ended the TLS connection: the name that was dialled and the certificate that was shown."""
+
+    dialled: str
+    certificate: x509.Certificate
+    tls_spki_sha256: bytes
+
+    @property
+    def certificate_pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+    @classmethod
+    def from_certificate(cls, dialled: str, der: bytes) -> Peer:
+        """Read the peer's certificate; only its key is used, its signature and names prove nothing."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            key = certificate.public_key()
+            spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        except (ValueError, TypeError) as exc:
+            raise EvidenceMalformed(
+                Reason.CERTIFICATE_MALFORMED, "the peer's TLS certificate cannot be read"
+            ) from exc
+        digest = Hash(SHA256())
+        digest.update(spki)
+        return cls(dialled, certificate, digest.finalize())
+
+
+def fetch_answer(host: str, nonce: bytes) -> Exchange:
+    """Ask for evidence about `nonce` and return the answer's body (steps 1 and 2)."""
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
+    request = h11.Request(method="GET", target=answer.target(nonce), headers=[("Host", host)])
+    yield Send(connection.send(request) or b"")
+    connection.send(h11.EndOfMessage())
+    body = bytearray()
+    try:
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                received = yield Receive(READ_BYTES)
+                if not received:
+                    raise UnreachableError("the server closed the connection instead of giving evidence")
+                connection.receive_data(received)
+            elif isinstance(event, h11.Response):
+                _check_response(event)
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                break
+            else:
+                raise _framing("it is not one plain response")
+    except h11.RemoteProtocolError as exc:
+        raise _framing("it is not HTTP") from exc
+    # A second response waiting behind the first would be read as the answer to a request not yet sent.
+    if connection.trailing_data[0] or connection.their_state is not h11.DONE:
+        raise _framing("it does not end where it says, or it ends the connection")
+    return bytes(body)
+
+
+def conclude(
+    body: bytes,
+    *,
+    nonce: bytes,
+    peer: Peer,
+    policy: Policy,
+    trust: Trust,
+    floors: Mapping[str, Floor],
+    now: int,
+) -> Attested:
+    """Judge the answer about `nonce` for this connection (steps 3 to 6), or raise AttestationError."""
+    parsed = answer.parse(body)  # 3
+    keys = parsed.keyset
+    if not hmac.compare_digest(keys.tls_spki_sha256, peer.tls_spki_sha256):  # 4
+        raise EvidenceForged(
+            Reason.TLS_KEY_MISMATCH,
+            "the evidence is about another TLS key than the one that ended this connection",
+            hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
+        )
+    root = challenge.root_of(nonce, parsed.proof)  # 5
+    return verifier.attest(  # 6
+        parsed.evidence,
+        parsed.collateral,
+        keyset_sha256=keys.sha256,
+        tls_spki_sha256=keys.tls_spki_sha256,
+        challenge_root=root,
+        channel=ChannelFacts(
+            dialled=peer.dialled,
+            names=keys.names,
+            not_before=keys.not_before,
+            not_after=keys.not_after,
+            simulated=keys.simulated,
+            settings=keys.settings,
+            operator_spki_sha256=operator.shown_by(parsed.collateral, peer.certificate, now=now),
+        ),
+        policy=policy,
+        trust=trust,
+        floors=floors,
+        now=now,
+    )
+
+
+def _check_response(response: h11.Response) -> None:
+    lengths = [value for name, value in response.headers if name == b"content-length"]
+    if response.status_code == 503:
+        raise UnreachableError(
+            "the server cannot give evidence at the moment", hint="try again in a few seconds"
+        )
+    if response.status_code != 200:
+        raise _framing(f"its status is {response.status_code}, not 200")
+    if len(lengths) != 1 or any(name == b"transfer-encoding" for name, _ in response.headers):
+        raise _framing("it does not have exactly one Content-Length")
+    if int(lengths[0]) > answer.MAX_ANSWER_BYTES:
+        raise EvidenceMalformed(
+            Reason.ANSWER_TOO_LARGE, f"the attestation answer exceeds {answer.MAX_ANSWER_BYTES} bytes"
+        )
+
+
+def _framing(what: str) -> EvidenceMalformed:
+    return EvidenceMalformed(
+        Reason.ANSWER_FRAMING,
+        f"the attestation answer is malformed: {what}",
+        hint="is this a BlindAI server? An ordinary web server cannot give evidence",
+    )
