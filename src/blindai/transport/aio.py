@@ -1,0 +1,190 @@
+"""The asynchronous attested transport: the same shape as `sync`, driving the same generator."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import anyio
+import httpcore2
+import httpx2
+from httpcore2 import SOCKET_OPTION
+
+from blindai.attestation.verifier import Attested
+from blindai.channel import handshake
+from blindai.errors import UnreachableError
+from blindai.transport import tls
+from blindai.transport.framing import check_request, check_response, core_request, translated
+from blindai.transport.session import KEEPALIVE_SECONDS, Demands, Session
+
+
+class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
+    """An httpx2 transport for one attested server: `httpx2.AsyncClient(transport=...)`."""
+
+    def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
+        self.session = Session(demands)
+        pool: dict[str, Any] = {
+            "ssl_context": tls.client_context(),
+            "network_backend": _AttestingBackend(self.session),
+            "max_connections": 100,
+            "keepalive_expiry": KEEPALIVE_SECONDS,
+        }
+        self._pool = (
+            httpcore2.AsyncConnectionPool(**pool)
+            if proxy is None
+            else httpcore2.AsyncHTTPProxy(proxy_url=proxy, **pool)
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        check_request(request, self.session.demands.origin)
+        with translated():
+            response = await self._pool.handle_async_request(core_request(request))
+        try:
+            check_response(request.method, response.status, response.headers)
+        except BaseException:
+            await response.aclose()
+            raise
+        return httpx2.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response.stream),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with translated():
+            async for piece in self._stream:
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _AttestingBackend(httpcore2.AsyncNetworkBackend):
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._backend = httpcore2.AnyIOBackend()
+        self._single_flight = anyio.Lock()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore2's signature
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        return _UnattestedStream(stream, self._session, self._single_flight)
+
+
+class _UnattestedStream(httpcore2.AsyncNetworkStream):
+    """A TCP connection. Its plain `write` serves the CONNECT of a proxy; requests go through TLS only."""
+
+    def __init__(
+        self, stream: httpcore2.AsyncNetworkStream, session: Session, single_flight: anyio.Lock
+    ) -> None:
+        self._stream = stream
+        self._session = session
+        self._single_flight = single_flight
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore2's signature
+    ) -> httpcore2.AsyncNetworkStream:
+        stream = self._stream
+        try:
+            self._session.check_address(stream.get_extra_info("server_addr"))
+            stream = await stream.start_tls(ssl_context, server_hostname, timeout)
+            peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
+            return AsyncAttestedStream(stream, await self._attest(stream, peer), self._session)
+        except BaseException:
+            # Shielded: a cancelled caller must not leave the connection open.
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+
+    async def _attest(self, stream: httpcore2.AsyncNetworkStream, peer: handshake.Peer) -> Attested:
+        if attested := self._session.known(peer):
+            return attested
+        try:
+            with anyio.fail_after(self._session.demands.timeout_seconds):
+                async with self._single_flight:
+                    if attested := self._session.known(peer):
+                        return attested
+                    nonce = self._session.nonce()
+                    exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
+                    body = await _drive(exchange, stream)
+                    return self._session.conclude(body, nonce=nonce, peer=peer)
+        except TimeoutError as exc:
+            raise self._session.too_slow() from exc
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
+    """A TLS connection whose peer is attested; it cannot be made without the proof."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, attested: Attested, session: Session) -> None:
+        self._stream = stream
+        self._attested = attested
+        self._session = session
+        self._between_requests = True
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        self._between_requests = True
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        if self._between_requests:
+            self._session.require_fresh(self._attested)
+            self._between_requests = False
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "blindai_attested":
+            return self._attested
+        if info == "is_readable" and self._session.expired(self._attested):
+            return True
+        return self._stream.get_extra_info(info)
+
+
+async def _drive(exchange: handshake.Exchange, stream: httpcore2.AsyncNetworkStream) -> bytes:
+    received: bytes | None = None
+    try:
+        while True:
+            step = exchange.send(received)
+            if isinstance(step, handshake.Send):
+                await stream.write(step.data)
+                received = None
+            else:
+                received = await stream.read(step.max_bytes)
+    except StopIteration as done:
+        body: bytes = done.value
+        return body
+    except httpcore2.NetworkError as exc:
+        raise UnreachableError("the connection broke while the server gave evidence") from exc

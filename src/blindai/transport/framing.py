@@ -1,0 +1,76 @@
+"""What both transports check around a request, and how foreign errors are named."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+
+import httpcore2
+import httpx2
+
+from blindai.errors import ResponseError, UsageError
+from blindai.transport.origin import Origin
+
+
+def check_request(request: httpx2.Request, origin: Origin) -> None:
+    """Refuse, before a byte is sent, whatever is not a plain request to the attested origin."""
+    url = request.url
+    if url.scheme != "https":
+        raise UsageError(f"only https is attested, not {url.scheme}://", hint=f"use {origin.url}")
+    host = url.host.strip("[]").lower().rstrip(".")
+    if (host, url.port or 443) != (origin.host, origin.port):
+        raise UsageError(
+            f"this transport is attested for {origin.url} only",
+            hint="make one transport per server; redirects to other origins are not followed",
+        )
+    if "sni_hostname" in request.extensions:
+        raise UsageError("sni_hostname would change the name that is attested; it is not supported")
+
+
+def check_response(method: str, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse redirects, and responses whose end a network could move."""
+    if 300 <= status < 400:
+        raise ResponseError(f"the server answered with a redirect (status {status}); none is followed")
+    names = [name.lower() for name, _ in headers]
+    lengths, encodings = names.count(b"content-length"), names.count(b"transfer-encoding")
+    bodyless = method == "HEAD" or status in (204, 304)
+    if lengths + encodings != 1 and not bodyless:
+        raise ResponseError("the response has neither or both of Content-Length and chunked framing")
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Raise httpcore2's errors as httpx2's of the same name, which is what httpx2's callers expect."""
+    try:
+        yield
+    except _CORE_ERRORS as exc:
+        for kind in type(exc).__mro__:
+            translation = getattr(httpx2, kind.__name__, None)
+            if isinstance(translation, type) and issubclass(translation, httpx2.TransportError):
+                raise translation(str(exc)) from exc
+        raise
+
+
+_CORE_ERRORS = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+def core_request(request: httpx2.Request) -> httpcore2.Request:
+    """Return the same request in httpcore2's terms."""
+    return httpcore2.Request(
+        method=request.method,
+        url=httpcore2.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        ),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )

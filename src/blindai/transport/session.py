@@ -1,0 +1,131 @@
+"""What all connections of one transport share: the demands, the keys already attested, the floors."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import StapledSimulationTrust, Trust
+from blindai.attestation.types import Floor
+from blindai.attestation.verifier import Attested
+from blindai.channel import challenge, handshake
+from blindai.errors import EvidenceRejected, Reason, UnreachableError
+from blindai.transport.origin import Origin, is_loopback
+
+DEFAULT_ATTESTATION_TIMEOUT_SECONDS = 30.0
+MAX_KNOWN_KEYS = 256
+KEEPALIVE_SECONDS = 60.0  # below the server's 75, so that the client closes first
+
+
+class SimulationWarning(UserWarning):
+    """The server is a simulation: no hardware protects what is sent to it."""
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What every connection must satisfy; immutable for the life of a transport."""
+
+    origin: Origin
+    policy: Policy
+    trust: Trust
+    timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS
+    clock: Callable[[], float] = field(default=time.time, repr=False)
+
+
+class Session:
+    """Attested keys and floors, in memory, for one origin, one policy and one trust. Thread-safe."""
+
+    def __init__(self, demands: Demands) -> None:
+        self.demands = demands
+        self.latest: tuple[Attested, handshake.Peer] | None = None
+        self._lock = threading.Lock()
+        self._known: dict[bytes, Attested] = {}
+        self._floors: dict[str, Floor] = {}
+
+    @property
+    def attested(self) -> tuple[Attested, handshake.Peer]:
+        """The newest proof and the peer it was used for, or UnreachableError before the first connection."""
+        if self.latest is None:
+            raise UnreachableError("no connection has been attested yet")
+        return self.latest
+
+    def now(self) -> int:
+        return int(self.demands.clock())
+
+    def known(self, peer: handshake.Peer) -> Attested | None:
+        """Return the unexpired proof for the peer's key, if there is one."""
+        with self._lock:
+            attested = self._known.get(peer.tls_spki_sha256)
+        if attested is None or self.expired(attested):
+            return None
+        return self._admit(attested, peer)
+
+    def expired(self, attested: Attested) -> bool:
+        return self.now() >= attested.not_after
+
+    def require_fresh(self, attested: Attested) -> None:
+        """Raise EvidenceRejected if the proof ended before a request began to leave."""
+        if self.expired(attested):
+            raise EvidenceRejected(
+                Reason.KEYSET_EXPIRED,
+                "the proof for this connection has ended; nothing was sent",
+                hint="send the request again: the server will be attested anew",
+            )
+
+    def too_slow(self) -> UnreachableError:
+        return UnreachableError(
+            f"the server gave no complete evidence within {self.demands.timeout_seconds:g} s",
+            hint="raise attestation_timeout_seconds if its hardware is this slow",
+        )
+
+    def nonce(self) -> bytes:
+        return secrets.token_bytes(challenge.NONCE_BYTES)
+
+    def conclude(self, body: bytes, *, nonce: bytes, peer: handshake.Peer) -> Attested:
+        """Judge an answer and remember the key, or raise AttestationError."""
+        with self._lock:
+            floors = dict(self._floors)
+        attested = handshake.conclude(
+            body,
+            nonce=nonce,
+            peer=peer,
+            policy=self.demands.policy,
+            trust=self.demands.trust,
+            floors=floors,
+            now=self.now(),
+        )
+        with self._lock:
+            floor = self._floors.get(attested.platform, Floor())
+            self._floors[attested.platform] = floor.raised_to(attested.freshness)
+            while len(self._known) >= MAX_KNOWN_KEYS:
+                del self._known[next(iter(self._known))]
+            self._known[attested.tls_spki_sha256] = attested
+        return self._admit(attested, peer)
+
+    def check_address(self, server_address: Any) -> None:
+        """Refuse a stapled simulation root from anywhere but this machine, before anything is sent."""
+        if not isinstance(self.demands.trust, StapledSimulationTrust):
+            return
+        host = server_address[0] if isinstance(server_address, tuple) else ""
+        if not is_loopback(str(host)):
+            raise EvidenceRejected(
+                Reason.SIMULATION_MISMATCH,
+                "simulation=True trusts whatever root the server staples: loopback addresses only",
+                hint="pass the root that `blindai serve --simulation` printed: simulation='root.pem'",
+            )
+
+    def _admit(self, attested: Attested, peer: handshake.Peer) -> Attested:
+        self.latest = attested, peer
+        if attested.verdict.simulated:
+            warnings.warn(
+                f"{self.demands.origin.url} is a SIMULATION: no hardware protects what you send",
+                SimulationWarning,
+                stacklevel=2,
+            )
+        return attested

@@ -1,0 +1,200 @@
+"""The synchronous attested transport: httpcore2's pool over a network backend that attests in `start_tls`.
+
+`start_tls` returns to the pool only after the peer is attested, and the pool writes a request only
+afterwards: to an unattested peer no byte of it is sent.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpcore2
+import httpx2
+from httpcore2 import SOCKET_OPTION
+
+from blindai.attestation.verifier import Attested
+from blindai.channel import handshake
+from blindai.errors import UnreachableError
+from blindai.transport import tls
+from blindai.transport.framing import check_request, check_response, core_request, translated
+from blindai.transport.session import KEEPALIVE_SECONDS, Demands, Session
+
+
+class AttestedTransport(httpx2.BaseTransport):
+    """An httpx2 transport for one attested server: `httpx2.Client(transport=...)`."""
+
+    def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
+        self.session = Session(demands)
+        pool: dict[str, Any] = {
+            "ssl_context": tls.client_context(),
+            "network_backend": _AttestingBackend(self.session),
+            "max_connections": 100,
+            "keepalive_expiry": KEEPALIVE_SECONDS,
+        }
+        self._pool = (
+            httpcore2.ConnectionPool(**pool)
+            if proxy is None
+            else httpcore2.HTTPProxy(proxy_url=proxy, **pool)
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        check_request(request, self.session.demands.origin)
+        with translated():
+            response = self._pool.handle_request(core_request(request))
+        try:
+            check_response(request.method, response.status, response.headers)
+        except BaseException:
+            response.close()
+            raise
+        return httpx2.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response.stream),
+            extensions=response.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx2.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with translated():
+            yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AttestingBackend(httpcore2.NetworkBackend):
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._backend = httpcore2.SyncBackend()
+        # One attestation at a time: a cold burst of requests asks for one quote, not for one each.
+        self._single_flight = threading.Lock()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        return _UnattestedStream(stream, self._session, self._single_flight)
+
+
+class _UnattestedStream(httpcore2.NetworkStream):
+    """A TCP connection. Its plain `write` serves the CONNECT of a proxy; requests go through TLS only."""
+
+    def __init__(
+        self, stream: httpcore2.NetworkStream, session: Session, single_flight: threading.Lock
+    ) -> None:
+        self._stream = stream
+        self._session = session
+        self._single_flight = single_flight
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        stream = self._stream
+        try:
+            self._session.check_address(stream.get_extra_info("server_addr"))
+            stream = stream.start_tls(ssl_context, server_hostname, timeout)
+            peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
+            return AttestedStream(stream, self._attest(stream, peer), self._session)
+        except BaseException:
+            stream.close()
+            raise
+
+    def _attest(self, stream: httpcore2.NetworkStream, peer: handshake.Peer) -> Attested:
+        deadline = time.monotonic() + self._session.demands.timeout_seconds
+        if attested := self._session.known(peer):
+            return attested
+        if not self._single_flight.acquire(timeout=self._session.demands.timeout_seconds):
+            raise self._session.too_slow()
+        try:
+            if attested := self._session.known(peer):
+                return attested
+            nonce = self._session.nonce()
+            exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
+            body = _drive(exchange, stream, deadline, self._session)
+            return self._session.conclude(body, nonce=nonce, peer=peer)
+        finally:
+            self._single_flight.release()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class AttestedStream(httpcore2.NetworkStream):
+    """A TLS connection whose peer is attested; it cannot be made without the proof."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, attested: Attested, session: Session) -> None:
+        self._stream = stream
+        self._attested = attested
+        self._session = session
+        self._between_requests = True
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self._between_requests = True
+        return self._stream.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if self._between_requests:
+            self._session.require_fresh(self._attested)
+            self._between_requests = False
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "blindai_attested":
+            return self._attested
+        # The pool drops an idle connection that is readable: an expired proof ends the connection.
+        if info == "is_readable" and self._session.expired(self._attested):
+            return True
+        return self._stream.get_extra_info(info)
+
+
+def _drive(
+    exchange: handshake.Exchange, stream: httpcore2.NetworkStream, deadline: float, session: Session
+) -> bytes:
+    """Run the exchange over a stream within one total deadline, however slowly the peer drips."""
+    received: bytes | None = None
+    try:
+        while True:
+            step = exchange.send(received)
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise session.too_slow()
+            if isinstance(step, handshake.Send):
+                stream.write(step.data, remaining)
+                received = None
+            else:
+                received = stream.read(step.max_bytes, remaining)
+    except StopIteration as done:
+        body: bytes = done.value
+        return body
+    except httpcore2.TimeoutException as exc:
+        raise session.too_slow() from exc
+    except httpcore2.NetworkError as exc:
+        raise UnreachableError("the connection broke while the server gave evidence") from exc
