@@ -1,0 +1,1 @@
+"""The client: connect, verify, upload, predict. Synchronous and asynchronous, each thin."""

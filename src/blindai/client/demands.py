@@ -1,0 +1,98 @@
+"""From what a user writes in `connect(...)` to what every connection must satisfy."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography import x509
+
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import (
+    ProductionTrust,
+    SimulationTrust,
+    StapledSimulationTrust,
+    Trust,
+    fingerprint,
+)
+from blindai.channel import operator
+from blindai.errors import UsageError
+from blindai.transport.origin import parse_origin
+from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Demands
+
+PolicyLike = Policy | str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
+
+
+def demands(
+    address: str,
+    *,
+    policy: PolicyLike | None,
+    certificate: PathLike | None,
+    simulation: bool | PathLike,
+    attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
+    proxy: str | None = None,
+) -> Demands:
+    """Gather the demands of a connection, or raise UsageError. Nothing is sent."""
+    if policy is None and simulation is False:
+        raise UsageError(
+            "a policy is required: without one, anybody's enclave would do",
+            hint="on a build you trust: blindai measure > policy.toml, then policy='policy.toml'; "
+            "for a simulated server on this machine: simulation=True",
+        )
+    trust = _trust(simulation)
+    if proxy is not None and not proxy.startswith("http://"):
+        raise UsageError("only http:// CONNECT proxies are supported")
+    if proxy is not None and isinstance(trust, StapledSimulationTrust):
+        raise UsageError("simulation=True is for a server on this machine, not behind a proxy")
+    return Demands(
+        origin=parse_origin(address),
+        policy=_with_operator(_policy(policy), certificate),
+        trust=trust,
+        timeout_seconds=attestation_timeout_seconds,
+    )
+
+
+def _policy(policy: PolicyLike | None) -> Policy:
+    if policy is None:
+        return Policy.for_simulation()
+    if isinstance(policy, Policy):
+        return policy
+    return Policy.from_toml(_read(policy, "the policy").decode("utf-8", errors="replace"))
+
+
+def _trust(simulation: bool | PathLike) -> Trust:
+    if simulation is False:
+        return ProductionTrust()
+    if simulation is True:
+        return StapledSimulationTrust()
+    text = os.fspath(simulation)
+    if len(text.replace(":", "")) == 64 and set(text.lower()) <= set("0123456789abcdef:"):
+        return SimulationTrust([text])
+    return SimulationTrust([fingerprint(_certificate(text, "the simulation root"))])
+
+
+def _with_operator(policy: Policy, certificate: PathLike | None) -> Policy:
+    """`certificate=` and `[operator]` both pin the operator's key; given both, both must hold."""
+    if certificate is None:
+        return policy
+    pinned = operator.spki_sha256(_certificate(certificate, "the operator's certificate"))
+    if policy.operator_spki_sha256 and pinned not in policy.operator_spki_sha256:
+        raise UsageError("certificate= is of another operator than the policy's [operator]")
+    return replace(policy, operator_spki_sha256=frozenset({pinned}))
+
+
+def _certificate(path: PathLike, what: str) -> x509.Certificate:
+    data = _read(path, what)
+    try:
+        return x509.load_pem_x509_certificate(data)
+    except ValueError as exc:
+        raise UsageError(f"{what} is not a PEM certificate: {os.fspath(path)}") from exc
+
+
+def _read(path: PathLike, what: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"cannot read {what}: {os.fspath(path)}: {exc.strerror}") from exc
