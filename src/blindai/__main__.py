@@ -1,0 +1,5 @@
+"""`python -m blindai` is the command line."""
+
+from blindai.cli.main import main
+
+raise SystemExit(main())

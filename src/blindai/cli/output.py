@@ -1,0 +1,50 @@
+"""How the command line speaks. stdout is data, stderr is talk.
+
+Talk starts in lower case and ends without a full stop; what failed comes first, then `hint:` and what to
+do next. Data that a program reads is JSON, one document per command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from blindai.errors import BlindAIError
+
+
+def data(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def json_data(value: Any) -> None:
+    """Print a result as JSON."""
+    data(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_line(value: Any) -> None:
+    """Print a result as one line of JSON, for whoever reads while the command goes on."""
+    data(json.dumps(value, ensure_ascii=False))
+
+
+def talk(text: str) -> None:
+    """Say something to the person at the terminal."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def failure(error: BlindAIError) -> None:
+    """Say what failed and what to do next."""
+    talk(f"error: {error}")
+    if error.hint:
+        talk(f"hint: {error.hint}")
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Return rows in aligned columns; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

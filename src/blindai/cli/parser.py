@@ -1,0 +1,22 @@
+"""The shape of the argument parser; usage errors leave with our own exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+EXIT_USAGE = 1
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction["Parser"]  # noqa: SLF001  argparse names the type nowhere else
+else:
+    Verbs = object
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse leaves with 2 on a usage error, which here means unreachable."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"error: {message}\nhint: {self.prog} --help\n")

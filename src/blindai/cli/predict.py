@@ -1,0 +1,84 @@
+"""`blindai predict`: run a model on values from the command line or from files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blindai.cli import connection, output
+from blindai.cli.parser import Verbs
+from blindai.errors import UsageError
+
+
+def add(verbs: Verbs) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="run a model",
+        description="Run a model and print its outputs. A VALUE is JSON, or @FILE with a .npy or .json file; "
+        "the name may be left out for a model with one input.",
+        epilog="""example: blindai predict localhost digits --simulation --input image=@digit.npy""",
+    )
+    connection.add_arguments(parser)
+    parser.add_argument("model", metavar="MODEL", help="the model's name")
+    parser.add_argument(
+        "--input", action="append", default=[], required=True, metavar="[NAME=]VALUE", help="may be repeated"
+    )
+    parser.add_argument(
+        "--output", action="append", default=[], metavar="NAME", help="only this output; may be repeated"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    inputs = parse_inputs(arguments.input)
+    with connection.connected(arguments) as client:
+        prediction = client.predict(arguments.model, inputs, outputs=arguments.output)
+    if arguments.json:
+        output.json_data({name: values.tolist() for name, values in prediction.items()})
+    else:
+        for name, values in prediction.items():
+            output.data(f"{name}: {np.array2string(values, precision=6, separator=', ')}")
+
+
+def parse_inputs(texts: list[str]) -> Any:
+    """Return a dict of values by name, or the value itself where one was given without a name."""
+    named: dict[str, Any] = {}
+    for text in texts:
+        name, value = _split(text)
+        if not name:
+            if len(texts) > 1:
+                raise UsageError("with several inputs each needs its name", hint="--input NAME=VALUE")
+            return _value(value)
+        if name in named:
+            raise UsageError(f"the input {name!r} is given twice")
+        named[name] = _value(value)
+    return named
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Tell NAME=VALUE from a bare value, which may itself contain '='."""
+    if text[:1] in ("@", "[", "{", '"', "-") or text[:1].isdigit() or "=" not in text:
+        return "", text
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _value(text: str) -> Any:
+    try:
+        if text.startswith("@"):
+            path = Path(text[1:])
+            # No pickles: a .npy file from elsewhere must not run code here.
+            return (
+                np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
+            )
+        return json.loads(text)
+    except OSError as exc:
+        raise UsageError(f"cannot read {text[1:]}: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise UsageError(
+            "an input is neither JSON nor @FILE", hint="""e.g. --input 'text=["hello"]'"""
+        ) from exc
