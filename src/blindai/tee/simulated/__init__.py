@@ -1,0 +1,12 @@
+"""A simulated Intel TDX machine with a throw-away vendor: byte-exact evidence, worthless as proof.
+
+Simulation is a trust anchor, not a mode of the verifier: what is minted here passes the production verifier
+under its own root, made on the spot, and under no other.
+"""
+
+from __future__ import annotations
+
+from blindai.tee.simulated.attester import SimulatedTdx
+from blindai.tee.simulated.platform import EXPIRED, NOT_YET_VALID, Platform, Window
+
+__all__ = ["EXPIRED", "NOT_YET_VALID", "Platform", "SimulatedTdx", "Window"]

@@ -1,0 +1,12 @@
+"""The security version numbers on which the machine's certificate, quote and collateral agree."""
+
+from __future__ import annotations
+
+SGX_COMPONENTS = (3, 3, 2, 2, 4, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0)
+PCE_SVN = 13
+# Byte 0 is the TDX module's security version, byte 1 its major version (here the module "TDX_01").
+TEE_TCB_SVN = bytes([6, 1, 3]) + bytes(13)
+TDX_MODULE_ID = "TDX_01"
+TDX_MODULE_SVN = TEE_TCB_SVN[0]
+QE_ISV_PROD_ID = 2
+QE_ISV_SVN = 6
