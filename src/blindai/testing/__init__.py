@@ -1,0 +1,33 @@
+"""Signing fakes of TEEs and a hostile server: for your tests of what you build on BlindAI, and for ours.
+
+- `FakeTdx`: an Intel TDX machine with its own vendor; every keyword of `Platform` turns one thing wrong.
+- `make_answer`, `make_keyset`: a valid attestation answer, and one keyword for each lie.
+- `CapturingPeer`, `TlsIdentity`: a real TLS server that records every byte it could decrypt.
+
+Nothing here weakens a verifier: what is fake is signed under roots that only a simulation trusts.
+"""
+
+from __future__ import annotations
+
+from blindai.tee.simulated import EXPIRED, NOT_YET_VALID, Platform, Window
+from blindai.testing.answers import Lies, make_answer, make_keyset
+from blindai.testing.identity import TlsIdentity
+from blindai.testing.peer import CapturingPeer, Connection, HangUp, Pause, http_response
+from blindai.testing.tdx import FakeTdx
+
+__all__ = [
+    "EXPIRED",
+    "NOT_YET_VALID",
+    "CapturingPeer",
+    "Connection",
+    "FakeTdx",
+    "HangUp",
+    "Lies",
+    "Pause",
+    "Platform",
+    "TlsIdentity",
+    "Window",
+    "http_response",
+    "make_answer",
+    "make_keyset",
+]
