@@ -7,13 +7,12 @@ from typing import Any
 
 from blindai.attestation import vendors
 from blindai.attestation.policy import Policy
-from blindai.attestation.types import ChannelFacts, Claims, Floor
+from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS, ChannelFacts, Claims, Floor
 from blindai.attestation.verdict import Check, Outcome, Verdict, fewest_failures, judge, unknown
 from blindai.errors import Reason
 
-# Of the keyset; `channel.keyset` builds within these bounds.
-MAX_LIFE_SECONDS = 48 * 3600
 CLOCK_SKEW_SECONDS = 5 * 60
+"""How far a keyset may start in this clock's future."""
 
 
 def appraise(claims: Claims, channel: ChannelFacts, *, policy: Policy, floor: Floor, now: int) -> Verdict:
@@ -114,12 +113,20 @@ def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]
         expected=" or ".join(expected),
     )
     yield judge(
+        "keyset_valid",
+        now < channel.not_after,
+        Reason.KEYSET_EXPIRED,
+        source="keyset",
+        found=f"ends {channel.not_after - now:+d} s from now",
+        expected="an end in the future",
+    )
+    yield judge(
         "keyset_life",
-        0 < channel.not_after - channel.not_before <= MAX_LIFE_SECONDS,
+        0 < channel.not_after - channel.not_before <= MAX_KEYSET_LIFE_SECONDS,
         Reason.KEYSET_TOO_LONG,
         source="keyset",
         found=f"{(channel.not_after - channel.not_before) / 3600:.1f} h",
-        expected=f"at most {MAX_LIFE_SECONDS // 3600} h",
+        expected=f"at most {MAX_KEYSET_LIFE_SECONDS // 3600} h",
     )
     yield judge(
         "keyset_started",
@@ -128,14 +135,6 @@ def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]
         source="keyset",
         found=f"starts {channel.not_before - now:+d} s from now",
         expected=f"at most {CLOCK_SKEW_SECONDS} s ahead of this clock",
-    )
-    yield judge(
-        "keyset_valid",
-        now < channel.not_after,
-        Reason.KEYSET_EXPIRED,
-        source="keyset",
-        found=f"ends {channel.not_after - now:+d} s from now",
-        expected="an end in the future",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 MAX_EVIDENCE_BYTES = 64 * 1024
 TDX_QUOTE = "application/vnd.blindai.tdx-quote"
+MAX_KEYSET_LIFE_SECONDS = 48 * 3600
 
 
 @dataclass(frozen=True)

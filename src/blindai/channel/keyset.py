@@ -19,9 +19,7 @@ from blindai.wire import base64url, strict_json
 VERSION = 1
 MAX_KEYSET_BYTES = 16 * 1024
 MAX_NAMES = 32
-MAX_LIFE_SECONDS = 48 * 3600
 DEFAULT_LIFE_SECONDS = 24 * 3600
-CLOCK_SKEW_SECONDS = 5 * 60
 
 SettingValue = str | bool | int | tuple[str, ...]
 

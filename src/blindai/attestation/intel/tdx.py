@@ -124,6 +124,8 @@ _REFUSALS: tuple[tuple[str, Reason, type[AttestationError]], ...] = (
     ("SEPT_VE_DISABLE", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
     ("service TD", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
     ("PKS", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
+    ("non-TDX TCB info", Reason.COLLATERAL_MISMATCH, EvidenceForged),
+    ("Unsupported QE Identity", Reason.COLLATERAL_MISMATCH, EvidenceForged),
     ("Fmspc mismatch", Reason.COLLATERAL_MISMATCH, EvidenceForged),
     ("FMSPC mismatch", Reason.COLLATERAL_MISMATCH, EvidenceForged),
 )
