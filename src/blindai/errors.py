@@ -166,6 +166,7 @@ class RequestCode(StrEnum):
     MODEL_EXISTS = "model-exists"
     MODEL_INVALID = "model-invalid"  # the upload is not a model that the engine can load
     MODEL_DIGEST = "model-digest"  # the upload differs from its Content-Digest
+    MODEL_NOT_ACCEPTED = "model-not-accepted"  # not among the models that the caller's policy accepts
     MODEL_FAILED = "model-failed"  # the engine refused or failed at run time
     TOO_LARGE = "too-large"
     HEADERS_TOO_LARGE = "headers-too-large"

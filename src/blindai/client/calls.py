@@ -17,8 +17,6 @@ from blindai.client.prediction import Prediction
 from blindai.errors import ResponseError, ServerRefused, UsageError
 from blindai.wire import inference, metadata, tensors
 
-HEADER_LENGTH = "Inference-Header-Content-Length"
-MODELS_HEADER = "BlindAI-Accept-Model-SHA256"
 T = TypeVar("T")
 Flow = Generator["Call[Any]", Any, T]
 
@@ -97,14 +95,14 @@ def _infer(
     parts, header_length = inference.encode_request(request, binary=True)
     headers = {"Content-Type": "application/octet-stream"}
     if header_length is not None:
-        headers[HEADER_LENGTH] = str(header_length)
+        headers[inference.HEADER_LENGTH_HEADER] = str(header_length)
     if policy.models_sha256:
-        headers[MODELS_HEADER] = ",".join(policy.models_sha256)
+        headers[inference.ACCEPTED_MODELS_HEADER] = ",".join(policy.models_sha256)
     return Call("POST", f"{_model_path(name)}/infer", _prediction, headers, b"".join(parts))
 
 
 def _prediction(reply: Reply) -> Prediction:
-    length = reply.headers.get(HEADER_LENGTH.lower())
+    length = reply.headers.get(inference.HEADER_LENGTH_HEADER.lower())
     if length is not None and not length.isdecimal():
         raise ResponseError("the server sent a binary header length that is not a number")
     response = inference.decode_response(reply.body, None if length is None else int(length))
