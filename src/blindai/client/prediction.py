@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 class Prediction(Mapping[str, NDArray[Any]]):
     """The model's outputs by name, as numpy arrays: `prediction["label"]`.
 
-    Strings are object arrays of str; BF16 outputs are widened exactly to float32.
+    Strings are object arrays of str; BF16 outputs are widened exactly to float32. Arrays may be read-only
+    views of the reply: copy one to change it.
     """
 
     def __init__(self, outputs: dict[str, NDArray[Any]], *, model_name: str, model_version: str) -> None:

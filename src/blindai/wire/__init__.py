@@ -1,0 +1,1 @@
+"""What travels: inference messages, tensors, and the strict texts that security rests on. Pure."""
