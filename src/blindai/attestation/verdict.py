@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from blindai.errors import Reason
+from blindai.reasons import Reason
 
 
 class Outcome(StrEnum):
