@@ -13,6 +13,9 @@ from blindai.errors import Reason
 
 CLOCK_SKEW_SECONDS = 5 * 60
 """How far a keyset may start in this clock's future."""
+CRL_DATE_TOLERANCE_SECONDS = 7 * 24 * 3600
+"""How much older than seen before a CRL may be: replicas refresh at different times. Intel numbers every CRL
+1, so that dates are all there is to see a roll-back by."""
 
 
 def appraise(claims: Claims, channel: ChannelFacts, *, policy: Policy, floor: Floor, now: int) -> Verdict:
@@ -91,6 +94,8 @@ def _rollback(claims: Claims, floor: Floor) -> Iterator[Check]:
         ("tcb_evaluation_floor", seen.tcb_evaluation, floor.tcb_evaluation),
         ("leaf_crl_floor", seen.leaf_crl, floor.leaf_crl),
         ("root_crl_floor", seen.root_crl, floor.root_crl),
+        ("leaf_crl_date_floor", seen.leaf_crl_date, floor.leaf_crl_date - CRL_DATE_TOLERANCE_SECONDS),
+        ("root_crl_date_floor", seen.root_crl_date, floor.root_crl_date - CRL_DATE_TOLERANCE_SECONDS),
     ):
         yield judge(
             name,

@@ -40,8 +40,9 @@ class Policy:
         if len(text) > MAX_POLICY_BYTES:
             raise PolicyError(f"the policy is longer than {MAX_POLICY_BYTES} bytes")
         try:
+            text.encode("utf-8")
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as exc:
+        except (ValueError, RecursionError) as exc:  # tomllib lets long numbers and deep nesting through
             raise PolicyError(f"the policy is not TOML: {exc}") from exc
         return _load(Table(values, header="", occurrence=0, text=text), text)
 
@@ -79,7 +80,8 @@ def _load(top: Table, text: str) -> Policy:
 def _names(top: Table) -> tuple[str, ...]:
     names = top.strings("names")
     for name in names:
-        if name != name.lower() or "*" in name or ":" in name.partition("]")[2]:
+        port = name.count(":") == 1 or ":" in name.partition("]")[2]
+        if name != name.lower() or "*" in name or port:
             raise top.error("names", "must be lower case, without wildcard or port")
     return names
 

@@ -128,6 +128,8 @@ class Table:
             if match:
                 header = match[1]
                 seen += header == self._header
+                if not self._header and header.partition(".")[0] == key:
+                    return number
             if header == self._header and seen in (self._occurrence, -1):
                 if match and header:
                     best = number

@@ -42,6 +42,7 @@ class Trust(Protocol):
 class ProductionTrust:
     """The vendors' own roots, pinned. The default, and the only one that can accept hardware."""
 
+    __slots__ = ()
     simulated = False
 
     def accepts(self, vendor: str, root: x509.Certificate) -> bool:
@@ -52,6 +53,7 @@ class ProductionTrust:
 class SimulationTrust:
     """Named throw-away roots: what `blindai serve --simulation` printed. Proves nothing about hardware."""
 
+    __slots__ = ("_fingerprints",)
     simulated = True
 
     def __init__(self, fingerprints: Iterable[str]) -> None:
@@ -79,11 +81,15 @@ class StapledSimulationTrust:
     this type refuses every peer address that is not loopback.
     """
 
+    __slots__ = ()
     simulated = True
 
     def accepts(self, vendor: str, root: x509.Certificate) -> bool:
         del vendor
-        marks = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        try:
+            marks = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        except ValueError:  # a name that cannot be read does not carry the mark
+            return False
         return any(mark.value == SIMULATION_MARK for mark in marks) and (
             fingerprint(root) not in _EVERY_PINNED_ROOT
         )

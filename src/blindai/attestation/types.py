@@ -30,12 +30,16 @@ class Floor:
     tcb_evaluation: int = 0
     leaf_crl: int = 0
     root_crl: int = 0
+    leaf_crl_date: int = 0
+    root_crl_date: int = 0
 
     def raised_to(self, other: Floor) -> Floor:
         return Floor(
             max(self.tcb_evaluation, other.tcb_evaluation),
             max(self.leaf_crl, other.leaf_crl),
             max(self.root_crl, other.root_crl),
+            max(self.leaf_crl_date, other.leaf_crl_date),
+            max(self.root_crl_date, other.root_crl_date),
         )
 
 

@@ -81,12 +81,17 @@ _MARKS = {Outcome.PASS: "pass   ", Outcome.FAIL: "FAIL   ", Outcome.UNKNOWN: "un
 def judge(claim: str, holds: bool, reason: Reason, *, source: str, found: str, expected: str = "") -> Check:
     """Return a demanded claim as PASS or FAIL."""
     outcome = Outcome.PASS if holds else Outcome.FAIL
-    return Check(claim, outcome, source, found, expected, None if holds else reason)
+    return Check(claim, outcome, source, _printable(found), expected, None if holds else reason)
 
 
 def unknown(claim: str, *, source: str, found: str) -> Check:
     """Return a claim that nobody demanded and nothing proves."""
-    return Check(claim, Outcome.UNKNOWN, source, found)
+    return Check(claim, Outcome.UNKNOWN, source, _printable(found))
+
+
+def _printable(found: str) -> str:
+    """A server chooses its names and settings: they may not paint over a terminal or break a log's lines."""
+    return "".join(character if character.isprintable() else "?" for character in found)
 
 
 def fewest_failures(candidates: Iterable[tuple[Check, ...]]) -> tuple[Check, ...]:

@@ -36,11 +36,18 @@ class Attested:
     """
 
     __slots__ = ("_facts",)
+    _facts: AttestedFacts
 
     def __init__(self, mint: object, facts: AttestedFacts) -> None:
         if mint is not _MINT:
             raise TypeError("an Attested value is made by a completed verification, and by nothing else")
-        self._facts = facts
+        object.__setattr__(self, "_facts", facts)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("an Attested value does not change")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Attested value cannot be copied, sent or stored")
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Attested is final")

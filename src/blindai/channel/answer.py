@@ -94,6 +94,8 @@ def _evidence(value: Any) -> tuple[Evidence, ...]:
 
 def _piece(record: Any) -> Evidence:
     try:
+        if not isinstance(record, list):
+            raise ValueError("not a list")
         media_type, text = record
         if not isinstance(media_type, str) or not isinstance(text, str):
             raise ValueError("not two strings")

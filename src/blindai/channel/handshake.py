@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import h11
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -73,7 +74,7 @@ class Peer:
             certificate = x509.load_der_x509_certificate(der)
             key = certificate.public_key()
             spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
             raise EvidenceMalformed(
                 Reason.CERTIFICATE_MALFORMED, "the peer's TLS certificate cannot be read"
             ) from exc

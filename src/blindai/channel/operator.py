@@ -12,7 +12,7 @@ import hashlib
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from blindai.attestation.types import Collateral
@@ -40,7 +40,7 @@ def shown_by(collateral: Collateral, leaf: x509.Certificate, *, now: int) -> str
     issuer = _certificate(stapled)
     try:
         leaf.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as exc:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as exc:
         raise _forged("did not issue the certificate of this connection") from exc
     if not _may_issue(issuer):
         raise _forged("is not a certificate authority (CA:TRUE, keyCertSign)")
@@ -55,7 +55,7 @@ def _certificate(stapled: Any) -> x509.Certificate:
         if not isinstance(text, str) or len(text) > MAX_CERTIFICATE_BYTES:
             raise ValueError("not a certificate")
         return x509.load_pem_x509_certificate(text.encode())
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise EvidenceMalformed(
             Reason.CERTIFICATE_MALFORMED, "the operator's stapled certificate is malformed"
         ) from exc
@@ -65,7 +65,7 @@ def _may_issue(issuer: x509.Certificate) -> bool:
     try:
         if not issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return False
     try:
         return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from blindai.attestation.trust import Trust
 from blindai.attestation.types import Floor
@@ -24,6 +27,7 @@ MAX_CHAIN = 3
 CHAINS = ("pck_crl_issuer_chain", "tcb_info_issuer_chain", "qe_identity_issuer_chain")
 HEXADECIMAL = ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature")
 SIGNED_JSON = ("tcb_info", "qe_identity")
+TCB_SIGNER = " SGX TCB Signing"
 MEMBERS = frozenset((*CHAINS, *HEXADECIMAL, *SIGNED_JSON))
 
 
@@ -66,13 +70,13 @@ def parse(value: Any) -> IntelCollateral:
             strict_json.decode_object(fields[key].encode(), max_bytes=MAX_COLLATERAL_BYTES)
             for key in SIGNED_JSON
         ]
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise EvidenceMalformed(
             Reason.COLLATERAL_MALFORMED, f"the Intel collateral is malformed: {exc}"
         ) from exc
     return IntelCollateral(
         text=json.dumps(fields),
-        chains=tuple(certificates(fields[key].encode()) for key in CHAINS),
+        chains=tuple(certificates(fields[key].encode("utf-8", "replace")) for key in CHAINS),
         root_crl=crls[0],
         pck_crl=crls[1],
         tcb_info=signed[0],
@@ -83,8 +87,14 @@ def parse(value: Any) -> IntelCollateral:
 def certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Read a PEM chain, leaf first, of at most three certificates and nothing else."""
     try:
-        chain = x509.load_pem_x509_certificates(pem.rstrip(b"\0"))
-    except ValueError as exc:
+        chain = x509.load_pem_x509_certificates(pem)
+        # `dcap-qvl` takes a block of any label for a certificate, `cryptography` skips what it does not know:
+        # but for one spelling, they would judge two different chains.
+        if b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain) != pem:
+            raise ValueError("text around or inside the certificates")
+        if any(certificate.serial_number <= 0 for certificate in chain):
+            raise ValueError("a serial number that is not positive")
+    except (ValueError, x509.InvalidVersion) as exc:
         raise EvidenceMalformed(
             Reason.CERTIFICATE_MALFORMED, "an Intel certificate chain is malformed"
         ) from exc
@@ -110,6 +120,32 @@ def trusted_root(chains: Iterable[Sequence[x509.Certificate]], trust: Trust) -> 
             else "if this is a simulation, say so: simulation= (Python), --simulation (command line)",
         )
     return root
+
+
+def check_signers(collateral: IntelCollateral) -> None:
+    """Raise EvidenceForged unless TCB info and QE identity come from the TCB signing certificate.
+
+    `dcap-qvl` takes any leaf under the root: with one PCK key, extracted from any old machine, an attacker
+    would sign TCB info and QE identities. The root itself issues the TCB signer, and no PCK certificate.
+    """
+    # Both texts usually come with the same chain: each is checked once.
+    if not all(_is_tcb_signer(chain) for chain in set(collateral.chains[1:])):
+        raise EvidenceForged(
+            Reason.SIGNATURE_INVALID, "TCB data are signed by another certificate than Intel's TCB signer"
+        )
+
+
+def _is_tcb_signer(chain: Sequence[x509.Certificate]) -> bool:
+    """Whether the chain is a TCB signing certificate and the root that issued it, nothing between."""
+    if len(chain) != 2:
+        return False
+    signer, root = chain
+    try:
+        signer.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    names = signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return len(names) == 1 and str(names[0].value).endswith(TCB_SIGNER)
 
 
 def window(collateral: IntelCollateral, pck_chain: Sequence[x509.Certificate]) -> Window:
@@ -168,6 +204,8 @@ def freshness(collateral: IntelCollateral) -> Floor:
         tcb_evaluation=min(value for value in evaluations if isinstance(value, int)),
         leaf_crl=_crl_number(collateral.pck_crl),
         root_crl=_crl_number(collateral.root_crl),
+        leaf_crl_date=int(collateral.pck_crl.last_update_utc.timestamp()),
+        root_crl_date=int(collateral.root_crl.last_update_utc.timestamp()),
     )
 
 

@@ -7,7 +7,8 @@
 5. no CRL lists the platform or an issuer
 6. the trust domain is not in debug mode
 7. `dcap-qvl` verifies chains, CRLs, TCB info, QE identity, QE report and the quote's signature
-8. claims are taken from what it verified, never from step 1
+8. the TCB signing certificate signed TCB info and QE identity: `dcap-qvl` takes any leaf under the root
+9. claims are taken from what it verified, never from step 1
 
 Not proven here: that the report data are ours, that the measurements are the right ones, that the TCB
 level is good enough. A TCB status of OutOfDate is a claim like any other until it is appraised.
@@ -76,7 +77,7 @@ def verify(evidence: bytes, collateral: Any, *, trust: Trust, now: int) -> TdxCl
     """Verify a TDX quote with its stapled collateral at Unix time `now`, or raise AttestationError."""
     quote = tdx_quote.parse(evidence)  # 1
     stapled = intel_collateral.parse(collateral)  # 2
-    pck_chain = intel_collateral.certificates(quote.pck_chain_pem)
+    pck_chain = intel_collateral.certificates(quote.pck_chain_pem.removesuffix(b"\0"))
     root = intel_collateral.trusted_root((*stapled.chains, pck_chain), trust)  # 3
     valid = intel_collateral.window(stapled, pck_chain)
     intel_collateral.check_dates(valid, now)  # 4
@@ -86,7 +87,8 @@ def verify(evidence: bytes, collateral: Any, *, trust: Trust, now: int) -> TdxCl
             Reason.DEBUG_ENABLED, "the trust domain runs in debug mode: its host can read everything"
         )
     verified = _dcap_verify(quote.signed, stapled.text, root.public_bytes(Encoding.DER), now)  # 7
-    return _claims(  # 8
+    intel_collateral.check_signers(stapled)  # 8
+    return _claims(  # 9
         verified,
         root_sha256=fingerprint(root),
         freshness=intel_collateral.freshness(stapled),
@@ -123,6 +125,8 @@ _REFUSALS: tuple[tuple[str, Reason, type[AttestationError]], ...] = (
     ("Debug", Reason.DEBUG_ENABLED, EvidenceRejected),
     ("SEPT_VE_DISABLE", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
     ("service TD", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
+    ("migration", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
+    ("Reserved bits", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
     ("PKS", Reason.PLATFORM_UNSUPPORTED, EvidenceRejected),
     ("non-TDX TCB info", Reason.COLLATERAL_MISMATCH, EvidenceForged),
     ("Unsupported QE Identity", Reason.COLLATERAL_MISMATCH, EvidenceForged),

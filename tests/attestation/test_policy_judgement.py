@@ -1,0 +1,258 @@
+"""What loaded policies accept: any of the entries, all of an entry, and types kept apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blindai.attestation import appraisal, vendors
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import SimulationTrust
+from blindai.attestation.types import ChannelFacts, Floor
+from blindai.attestation.verdict import Outcome, Verdict
+from blindai.errors import EvidenceRejected, PolicyError, Reason
+from blindai.tee.measurement import simulated_measurements
+from blindai.testing import FakeTdx
+from tests.attestation.scene import NOW, Client, attest, policy_of, policy_text, refusal
+
+OPERATOR = "cd" * 32
+
+
+def another_code():
+    return simulated_measurements("ff" * 32)
+
+
+def entry_of(measurements):
+    return policy_text(measurements).partition("\n\n")[2]
+
+
+def test_any_of_the_entries_is_enough(tdx):
+    """An upgrade is two entries for a while: either code is accepted, in either order."""
+    own, other = policy_text(tdx.measurements), policy_text(another_code())
+    for first, second in ((own, other), (other, own)):
+        policy = Policy.from_toml(first + second.replace("version = 1\n", ""))
+        assert attest(tdx, Client(policy=policy)).verdict.accepted
+
+
+def test_entries_do_not_add_up(tdx):
+    """Half of one entry and half of another is neither."""
+    own, other = tdx.measurements, another_code()
+    mixed = dataclasses.replace(own, rtmr2=other.rtmr2), dataclasses.replace(other, rtmr2=own.rtmr2)
+    text = policy_text(mixed[0]) + policy_text(dataclasses.replace(mixed[1], mrtd=bytes(48))).replace(
+        "version = 1\n", ""
+    )
+    error = refusal(lambda: attest(tdx, Client(policy=Policy.from_toml(text))))
+    assert error.reason == Reason.MEASUREMENT_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("demanded", "stated", "accepted"),
+    [
+        ("true", True, True),
+        ("true", 1, False),
+        ("1", True, False),
+        ("1", 1, True),
+        ("0", False, False),
+        ("false", False, True),
+        ('"process"', "process", True),
+        ('"process"', "Process", False),
+        ('"1"', 1, False),
+        ('"process"', ("process",), False),
+        ('["process"]', "process", False),
+        ('["file", "memory"]', ("file", "memory"), True),
+        ('["file", "memory"]', ("memory", "file"), False),
+        ('["file"]', ("file", "memory"), False),
+        ("true", None, False),
+        ('"none"', None, False),
+    ],
+)
+def test_settings_are_compared_with_their_types(tdx, demanded, stated, accepted):
+    """true is not 1, a word is not a list, an order is an order, and what is not stated is not satisfied."""
+    client = Client(policy=policy_of(tdx, tables=f"[require]\nx = {demanded}"))
+    settings = {} if stated is None else {"x": stated}
+    if accepted:
+        assert attest(tdx, client, settings=settings).verdict.accepted
+    else:
+        assert refusal(lambda: attest(tdx, client, settings=settings)).reason == Reason.SETTING_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("named", "dialled", "stated", "accepted"),
+    [
+        ([], "a.example", ["a.example"], True),
+        ([], "a.example", ["b.example", "a.example"], True),
+        ([], "a.example", ["b.example"], False),
+        ([], "a.example", ["a.example."], False),
+        ([], "a.example", ["xa.example"], False),
+        (["b.example"], "a.example", ["b.example"], True),
+        (["b.example"], "a.example", ["a.example"], False),
+        (["b.example", "c.example"], "a.example", ["c.example"], True),
+    ],
+)
+def test_names(tdx, named, dialled, stated, accepted):
+    """The keyset must state the name that was dialled, or one of those that the policy gives instead."""
+    policy = policy_of(tdx, top=f"names = {json.dumps(named)}" if named else "")
+    client = Client(policy=policy, peer=dataclasses.replace(Client().peer, dialled=dialled))
+    if accepted:
+        assert attest(tdx, client, names=stated).verdict.accepted
+    else:
+        assert refusal(lambda: attest(tdx, client, names=stated)).reason == Reason.NAME_MISMATCH
+
+
+@pytest.mark.parametrize(("seconds", "accepted"), [(-1, True), (0, False), (1, False)])
+def test_a_policy_ends_at_its_expiry(tdx, seconds, accepted):
+    """The moment it names is already too late."""
+    policy = dataclasses.replace(policy_of(tdx), expires=NOW - seconds)
+    if accepted:
+        assert attest(tdx, Client(policy=policy)).verdict.accepted
+    else:
+        assert refusal(lambda: attest(tdx, Client(policy=policy))).reason == Reason.POLICY_EXPIRED
+
+
+def test_no_measurement_demanded_is_for_simulations_only(tdx):
+    """Without a policy a simulation is accepted and shown as unknown; anything else is refused."""
+    policy = Policy.for_simulation()
+    assert not policy.accept
+    verdict = attest(tdx, Client(policy=policy)).verdict
+    outcomes = {check.claim: check.outcome for check in verdict.checks}
+    assert outcomes["mrtd"] is outcomes["rtmr2"] is Outcome.UNKNOWN
+    real = dataclasses.replace(claims_of(tdx), simulated=False)
+    assert Reason.MEASUREMENT_MISMATCH in judged(policy, real, simulated=False).reasons
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"smt": True}, {"tcb_status": "OutOfDate"}, {"advisories": ("INTEL-SA-1",)}]
+)
+def test_a_simulation_without_a_policy_still_has_a_good_platform(knobs):
+    """What is not demanded is the code, and nothing else."""
+    error = refusal(lambda: attest(FakeTdx(now=NOW, **knobs), Client(policy=Policy.for_simulation())))
+    assert isinstance(error, EvidenceRejected)
+
+
+def test_an_empty_verdict_accepts_nothing():
+    """Nothing checked is nothing shown."""
+    assert not Verdict("tdx", simulated=False, at=0, policy_sha256="", checks=()).accepted
+
+
+def test_a_verdict_as_json_and_as_text_tells_the_same(tdx):
+    """Every claim is in both; the JSON has EAR's word for the outcome."""
+    verdict = attest(tdx).verdict
+    told = json.loads(json.dumps(verdict.to_json()))
+    assert told["ear.status"] == "affirming"
+    assert [claim["claim"] for claim in told["claims"]] == [check.claim for check in verdict.checks]
+    assert all(check.claim in str(verdict) for check in verdict.checks)
+
+
+# A typo never loosens: below, a strict policy, and machines that it refuses one by one.
+
+
+def strict(tdx):
+    return policy_text(
+        tdx.measurements,
+        top='expires = 2027-03-01\nnames = ["inference.example"]',
+        entry=(
+            f'rtmr3 = "{tdx.measurements.rtmr3.hex()}"\ntcb_status = ["UpToDate"]\n'
+            "min_tcb_evaluation = 18\nallow_dynamic_platform = false\nallow_cached_keys = false\n"
+            'allow_smt = false\nallow_advisories = ["INTEL-SA-1"]'
+        ),
+        tables=(
+            f'[operator]\nspki_sha256 = ["{OPERATOR}"]\n'
+            f'[models]\nsha256 = ["{OPERATOR}"]\n'
+            '[require]\nisolation = "process"\nsandbox = true'
+        ),
+    )
+
+
+def claims_of(tdx):
+    trust = SimulationTrust([tdx.root_sha256])
+    return vendors.verify(tdx.evidence(bytes(64)), tdx.collateral(), trust=trust, now=NOW)
+
+
+GOOD_CHANNEL = ChannelFacts(
+    dialled="dialled.example",
+    names=("inference.example",),
+    not_before=NOW,
+    not_after=NOW + 3600,
+    simulated=True,
+    settings={"isolation": "process", "sandbox": True},
+    operator_spki_sha256=OPERATOR,
+)
+BAD_CLAIMS = [
+    {"mrtd": bytes(48)},
+    {"rtmr1": bytes(48)},
+    {"rtmr2": bytes(48)},
+    {"rtmr3": b"r" * 48},
+    {"tcb_status": "OutOfDate"},
+    {"advisories": ("INTEL-SA-2",)},
+    {"tcb_evaluation": 17},
+    {"dynamic_platform": True},
+    {"cached_keys": True},
+    {"smt": True},
+]
+BAD_CHANNELS = [
+    {"names": ("other.example",)},
+    {"names": ("dialled.example",)},
+    {"settings": {}},
+    {"settings": {"isolation": "process", "sandbox": False}},
+    {"settings": {"isolation": "none", "sandbox": True}},
+    {"operator_spki_sha256": None},
+    {"operator_spki_sha256": "ef" * 32},
+]
+
+
+def judged(policy, claims, channel=GOOD_CHANNEL, *, simulated=True, now=NOW):
+    channel = dataclasses.replace(channel, simulated=simulated)
+    return appraisal.appraise(claims, channel, policy=policy, floor=Floor(), now=now)
+
+
+def refused_cases(tdx):
+    """Everything that the strict policy refuses, one thing wrong at a time: (claims, channel, now)."""
+    good = claims_of(tdx)
+    expired = 1_900_000_000
+    return [
+        *((dataclasses.replace(good, **bad), GOOD_CHANNEL, NOW) for bad in BAD_CLAIMS),
+        *((good, dataclasses.replace(GOOD_CHANNEL, **bad), NOW) for bad in BAD_CHANNELS),
+        (good, dataclasses.replace(GOOD_CHANNEL, not_after=expired + 60, not_before=expired), expired),
+    ]
+
+
+def test_the_strict_policy_refuses_each_of_the_cases(tdx):
+    """It accepts the good machine and refuses every other one: the ground of the property below."""
+    policy = Policy.from_toml(strict(tdx))
+    assert judged(policy, claims_of(tdx)).accepted
+    for claims, channel, now in refused_cases(tdx):
+        assert not judged(policy, claims, channel, now=now).accepted
+
+
+TYPOS = st.sampled_from("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789_-.\"'[] #")
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(line=st.integers(0, 40), at=st.integers(0, 30), kind=st.sampled_from("idrs"), character=TYPOS)
+def test_a_typo_never_loosens_a_policy(tdx, line, at, kind, character):
+    """One slip in any key or table header: the text does not load, or refuses whatever it refused before."""
+    lines = strict(tdx).splitlines()
+    line %= len(lines)
+    key, equals, value = lines[line].partition(" = ")
+    at %= len(key) + 1
+    if kind == "i":
+        key = key[:at] + character + key[at:]
+    elif kind == "d":
+        key = key[:at] + key[at + 1 :]
+    elif kind == "r":
+        key = key[:at] + character + key[at + 1 :]
+    else:
+        key = key[:at] + key[at : at + 2][::-1] + key[at + 2 :]
+    lines[line] = key + equals + value
+    if key.lstrip().startswith("#") or (not equals and not key.strip()):
+        return  # a line that somebody took out is not a typo
+    try:
+        policy = Policy.from_toml("\n".join(lines))
+    except PolicyError:
+        return
+    for claims, channel, now in refused_cases(tdx):
+        assert not judged(policy, claims, channel, now=now).accepted
