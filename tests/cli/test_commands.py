@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from tests import models
 from tests.serving import running_server, server_environment
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.transport import dialling
 
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import SimulationTrust
 from blindai.testing import CapturingPeer, FakeTdx, http_response, make_answer
 from blindai.transport.origin import Origin
 from blindai.transport.session import Demands
+from tests.transport import dialling
 
 NOW = int(time.time())
 

@@ -8,13 +8,13 @@ import time
 
 import httpx2
 import pytest
-from tests.transport.dialling import quiet
 
 from blindai.errors import AttestationError, Reason
 from blindai.testing import CapturingPeer, FakeTdx, Pause, TlsIdentity, http_response, make_answer
 from blindai.transport.aio import AsyncAttestedTransport
 from blindai.transport.session import SimulationWarning
 from blindai.transport.sync import AttestedTransport
+from tests.transport.dialling import quiet
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import time
 
 import httpx2
 import pytest
-from tests.transport.dialling import SECRET
 
 from blindai.attestation.policy import Policy
-from blindai.attestation.trust import ProductionTrust, SimulationTrust
-from blindai.attestation.types import Evidence
+from blindai.attestation.trust import ProductionTrust, SimulationTrust, StapledSimulationTrust
+from blindai.attestation.types import TDX_QUOTE, Evidence
 from blindai.channel.keyset import Software
 from blindai.errors import AttestationError, Reason, UnreachableError, UsageError
 from blindai.tee.measurement import policy_toml, simulated_measurements
@@ -26,6 +25,8 @@ from blindai.testing import (
     make_answer,
     make_keyset,
 )
+from tests import evidence
+from tests.transport.dialling import SECRET
 
 OTHER_KEY = bytes(32)
 
@@ -161,6 +162,34 @@ def test_evidence_of_another_root_is_refused_under_simulation(dial, answering, d
             dial(demands(peer, trust=SimulationTrust([FakeTdx().root_sha256])))
         peer.wait()
     assert refusal.value.reason is Reason.ROOT_UNKNOWN
+    assert peer.request_bytes == b""
+
+
+@pytest.mark.parametrize("trust", [SimulationTrust(["00" * 32]), StapledSimulationTrust()])
+def test_production_evidence_is_refused_under_simulation(trust, dial, answering, demands):
+    """A genuine quote of a real machine ends at Intel's root, which no simulation trusts."""
+    genuine = evidence.read("tdx", "v4-uptodate-b0c06f")
+    lies = {
+        "evidence": [Evidence(TDX_QUOTE, genuine.quote)],
+        "collateral": {"intel": genuine.collateral},
+    }
+    with answering(**lies) as peer:
+        with pytest.raises(AttestationError) as refusal:
+            dial(demands(peer, trust=trust))
+        peer.wait()
+    assert refusal.value.reason is Reason.ROOT_UNKNOWN
+    assert peer.request_bytes == b""
+
+
+def test_evidence_of_another_tee_under_the_same_label_is_refused(dial, answering, demands):
+    """An SGX quote that is announced as a TDX quote is not read as one."""
+    sample = evidence.FOLDER / "sgx" / "v3-debug-00a067" / "quote.bin"
+    evidence.read("tdx", "v4-uptodate-b0c06f")  # skips, or fails under CI, where there are no samples
+    with answering(evidence=[Evidence(TDX_QUOTE, sample.read_bytes())]) as peer:
+        with pytest.raises(AttestationError) as refusal:
+            dial(demands(peer))
+        peer.wait()
+    assert refusal.value.reason is Reason.QUOTE_MALFORMED
     assert peer.request_bytes == b""
 
 

@@ -21,11 +21,13 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "serve",
         help="run the server",
-        description="Run an attested inference server until SIGTERM or Ctrl-C. Models given here lie in clear "
-        "on this machine; models that clients upload do not.",
+        description="Run an attested inference server until SIGTERM or Ctrl-C. Models given here lie in "
+        "clear on this machine; models that clients upload stay in memory.",
         epilog="example: blindai serve digits.onnx --simulation",
     )
-    parser.add_argument("model", nargs="*", metavar="MODEL.onnx", help="serve this model under its file's name")
+    parser.add_argument(
+        "model", nargs="*", metavar="MODEL.onnx", help="serve this model under its file's name"
+    )
     parser.add_argument(
         "--simulation",
         action="store_true",
@@ -44,7 +46,9 @@ def add(verbs: Verbs) -> None:
         "--max-request-mib", type=int, default=64, metavar="MIB", help="largest request (default 64)"
     )
     parser.add_argument(
-        "--save-root", metavar="FILE", help="save the simulation's root certificate (PEM), for --simulation-root"
+        "--save-root",
+        metavar="FILE",
+        help="save the simulation's root certificate (PEM), for --simulation-root",
     )
     parser.add_argument(
         "--json", action="store_true", help="when the port is open, print one line of JSON that says where"

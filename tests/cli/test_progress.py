@@ -1,0 +1,46 @@
+"""Uploads show their progress on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import models
+from tests.serving import running_server, server_environment
+
+pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix-only")
+
+
+def test_a_terminal_sees_a_bar(tmp_path):
+    """With stderr on a terminal the upload draws its name and size; stdout stays data."""
+    path = tmp_path / "mlp.onnx"
+    path.write_bytes(models.mlp())
+    with running_server() as server:
+        master, slave = pty.openpty()
+        command = ["models", "upload", server.address, str(path), "--simulation"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "blindai", *command],
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            env=server_environment(TERM="xterm", COLUMNS="100"),
+        )
+        os.close(slave)
+        shown = _read_to_the_end(master)
+        stdout, _ = process.communicate(timeout=60)
+    assert b"uploading mlp" in shown
+    assert stdout.startswith(b"mlp ")
+
+
+def _read_to_the_end(descriptor: int) -> bytes:
+    shown = b""
+    try:
+        while piece := os.read(descriptor, 65536):
+            shown += piece
+    except OSError:
+        pass  # Linux reports the closed other side as EIO
+    finally:
+        os.close(descriptor)
+    return shown
