@@ -1,0 +1,37 @@
+# Needs Python 3.11 or newer and nothing else: .venv is made on first use, from locked hashes.
+# Another Python than python3: `make demo PYTHON=python3.13`.
+# Arguments for what is run: `make test ARGS="-k handshake"`.
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock clean runtime dev
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: runtime ## serve a model in a simulated enclave, verify it, predict on real digits, be refused
+	@.venv/bin/python demo/demo.py $(ARGS)
+
+test: dev ## run all tests, in parallel, with warnings as errors
+	@.venv/bin/python -m pytest -n auto $(ARGS)
+
+check: dev ## format, lint, types, import contracts, documents in step with the code
+	@sh scripts/check.sh
+
+bench: dev ## measure against the same work without attestation; raw JSON is kept
+	@.venv/bin/python bench/run.py $(ARGS)
+
+docs: dev ## write docs/cli.md from the command line itself
+	@.venv/bin/python scripts/docs.py
+
+lock: dev ## refresh requirements/*.txt from pyproject.toml
+	@sh scripts/lock.sh
+
+clean: ## remove the environment and every cache
+	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime dev:
+	@sh scripts/environment.sh $@
