@@ -6,9 +6,9 @@ import asyncio
 import inspect
 
 import pytest
-from tests.serving import running_server
 
 import blindai
+from tests.serving import running_server
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from tests import models
 
 import blindai
 from blindai.errors import ServerRefused, UsageError
+from tests import models
 
 
 def test_upload_list_predict_replace_delete(client, tmp_path):
