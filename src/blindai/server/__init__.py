@@ -1,0 +1,1 @@
+"""The attested inference server: TLS, attestation and HTTP around the `runtime`."""

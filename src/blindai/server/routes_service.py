@@ -1,0 +1,59 @@
+"""Routes about the server itself: what it is, whether it lives, and the evidence for it."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import blindai
+from blindai.channel import answer, challenge
+from blindai.errors import RequestCode, RequestError
+from blindai.server.attest import Attestations
+from blindai.server.exchange import JSON, Request, Response, json_response
+from blindai.server.routing import Route
+from blindai.wire import base64url
+from blindai.wire.metadata import ServerMetadata
+
+EXTENSIONS = ("binary_tensor_data", "model_repository", "blindai")
+
+_MAX_QUERY_FIELDS = 8
+
+
+class ServiceRoutes:
+    def __init__(self, attestations: Attestations) -> None:
+        self._attestations = attestations
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v2", self._metadata),
+            Route("GET", "/v2/health/live", self._healthy),
+            Route("GET", "/v2/health/ready", self._healthy),
+            Route("GET", answer.PATH, self._attestation),
+        ]
+
+    async def _metadata(self, _: Request) -> Response:
+        return json_response(ServerMetadata("blindai", blindai.__version__, EXTENSIONS).to_json())
+
+    async def _healthy(self, _: Request) -> Response:
+        # The port opens when all is loaded and closes before the server drains: who connects finds it ready.
+        return json_response({})
+
+    async def _attestation(self, request: Request) -> Response:
+        raw = await self._attestations.answer(request.identity, _nonce(request.query))
+        return Response(200, JSON, (raw,), ((b"cache-control", b"no-store"),))
+
+
+def _nonce(query: bytes) -> bytes:
+    try:
+        fields = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS, errors="strict"
+        )
+        nonces = [base64url.decode(value) for name, value in fields if name == "nonce"]
+    except ValueError:
+        nonces = []
+    if len(nonces) != 1 or len(nonces[0]) != challenge.NONCE_BYTES:
+        raise RequestError(
+            RequestCode.MALFORMED,
+            f"ask with ?nonce= and {challenge.NONCE_BYTES} random bytes in base64url without padding: "
+            "without a nonce of yours, evidence could be old",
+        )
+    return nonces[0]
