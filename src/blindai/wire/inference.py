@@ -8,7 +8,8 @@ make the answer another one (shared memory, classification, sequences): those ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ import orjson
 
 from blindai.errors import RequestCode, RequestError, ResponseError, UsageError
 from blindai.wire.dtypes import BY_NAME
-from blindai.wire.names import shown
 from blindai.wire.tensors import Tensor, from_bytes, from_json_data, to_bytes, to_json_data
 
 ACCEPTED_MODELS_HEADER = "BlindAI-Accept-Model-SHA256"
@@ -102,12 +102,12 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: int | No
     header, raw = _split(body, header_length)
     if "inputs" not in header:
         raise RequestError(RequestCode.INPUT_MISSING, 'the request has no "inputs"')
-    parameters = _parameters(header, "the request")
-    _refuse(parameters, "the request", ("sequence_id",))
+    parameters = _parameters(header)
+    _refuse(parameters, ("sequence_id",))
     return InferenceRequest(
         inputs=_decode_tensors(header["inputs"], "inputs", raw),
         outputs=_requested_outputs(header.get("outputs", []), _flag(parameters, "binary_data_output", False)),
-        id=_string(header, "id", "the request", default=""),
+        id=_string(header, "id", default=""),
         binary_outputs=_flag(parameters, "binary_data_output", False),
     )
 
@@ -119,10 +119,10 @@ def decode_response(body: bytes | bytearray | memoryview, header_length: int | N
         if "outputs" not in header:
             raise _malformed('the message has no "outputs"')
         return InferenceResponse(
-            model_name=_string(header, "model_name", "the message"),
-            model_version=_string(header, "model_version", "the message", default=""),
+            model_name=_string(header, "model_name"),
+            model_version=_string(header, "model_version", default=""),
             outputs=_decode_tensors(header["outputs"], "outputs", raw),
-            id=_string(header, "id", "the message", default=""),
+            id=_string(header, "id", default=""),
         )
     except RequestError as exc:
         raise ResponseError(f"the server's answer breaks the inference protocol: {exc}") from exc
@@ -184,18 +184,15 @@ class _Raw:
         self._data = data
         self._announced = announced
 
-    def take(self, size: Any, name: str) -> memoryview:
+    def take(self, size: Any) -> memoryview:
         if not self._announced:
-            raise _malformed(
-                f"tensor {shown(name)} has a binary_data_size, but {HEADER_LENGTH_HEADER} is missing"
-            )
+            raise _malformed(f"there is a binary_data_size, but {HEADER_LENGTH_HEADER} is missing")
         if type(size) is not int or size < 0:
-            raise _malformed(f"tensor {shown(name)}: binary_data_size must be an integer, zero or more")
+            raise _malformed("binary_data_size must be an integer, zero or more")
         if size > self._data.nbytes:
             raise RequestError(
                 RequestCode.INPUT_DATA,
-                f"tensor {shown(name)} is truncated: binary_data_size is {size}, "
-                f"{self._data.nbytes} bytes are left in the body",
+                f"truncated: binary_data_size is {size}, {self._data.nbytes} bytes are left in the body",
             )
         taken, self._data = self._data[:size], self._data[size:]
         return taken
@@ -209,45 +206,54 @@ class _Raw:
 
 def _decode_tensors(members: Any, what: str, raw: _Raw) -> tuple[Tensor, ...]:
     tensors: dict[str, Tensor] = {}
-    for member in _objects(members, what):
-        name = _string(member, "name", f'a member of "{what}"')
-        if name in tensors:
-            raise RequestError(RequestCode.INPUT_DUPLICATE, f'{shown(name)} is twice in "{what}"')
-        tensors[name] = _decode_tensor(name, member, raw)
+    for index, member in enumerate(_objects(members, what)):
+        with _located(what, index):
+            tensor = _decode_tensor(member, raw)
+            if tensor.name in tensors:
+                raise RequestError(RequestCode.INPUT_DUPLICATE, "an earlier tensor has the same name")
+            tensors[tensor.name] = tensor
     raw.end()
     return tuple(tensors.values())
 
 
-def _decode_tensor(name: str, member: dict[str, Any], raw: _Raw) -> Tensor:
-    where = f"tensor {shown(name)}"
-    parameters = _parameters(member, where)
-    _refuse(parameters, where, ("shared_memory_region",))
-    dtype = BY_NAME.get(_string(member, "datatype", where))
+def _decode_tensor(member: dict[str, Any], raw: _Raw) -> Tensor:
+    name = _string(member, "name")
+    parameters = _parameters(member)
+    _refuse(parameters, ("shared_memory_region",))
+    dtype = BY_NAME.get(_string(member, "datatype"))
     if dtype is None:
-        raise RequestError(
-            RequestCode.INPUT_DTYPE, f"{where} has an unknown datatype; known are {', '.join(BY_NAME)}"
-        )
+        raise RequestError(RequestCode.INPUT_DTYPE, f"unknown datatype; known are {', '.join(BY_NAME)}")
     shape = member.get("shape")
     if not isinstance(shape, list):
-        raise RequestError(RequestCode.INPUT_SHAPE, f'{where} needs a "shape", a list of integers')
+        raise RequestError(RequestCode.INPUT_SHAPE, 'needs a "shape", a list of integers')
     if "binary_data_size" not in parameters:
         if "data" not in member:
-            raise RequestError(RequestCode.INPUT_DATA, f'{where} has neither "data" nor a binary_data_size')
+            raise RequestError(RequestCode.INPUT_DATA, 'has neither "data" nor a binary_data_size')
         return from_json_data(name, dtype, shape, member["data"])
     if "data" in member:
-        raise RequestError(RequestCode.INPUT_DATA, f'{where} has both "data" and a binary_data_size')
-    return from_bytes(name, dtype, shape, raw.take(parameters["binary_data_size"], name))
+        raise RequestError(RequestCode.INPUT_DATA, 'has both "data" and a binary_data_size')
+    return from_bytes(name, dtype, shape, raw.take(parameters["binary_data_size"]))
+
+
+@contextmanager
+def _located(what: str, index: int) -> Iterator[None]:
+    """Say where in the message an error is by its position: a name would echo the request."""
+    try:
+        yield
+    except RequestError as exc:
+        raise RequestError(exc.code, f"{what}[{index}]: {exc}") from None
 
 
 def _requested_outputs(members: Any, binary_by_default: bool) -> tuple[RequestedOutput, ...]:
     outputs: dict[str, RequestedOutput] = {}
-    for member in _objects(members, "outputs"):
-        name = _string(member, "name", 'a member of "outputs"')
-        if name in outputs:
-            raise _malformed(f'{shown(name)} is twice in "outputs"')
-        parameters = _parameters(member, f"output {shown(name)}")
-        _refuse(parameters, f"output {shown(name)}", ("shared_memory_region", "classification"))
-        outputs[name] = RequestedOutput(name, _flag(parameters, "binary_data", binary_by_default))
+    for index, member in enumerate(_objects(members, "outputs")):
+        with _located("outputs", index):
+            name = _string(member, "name")
+            if name in outputs:
+                raise _malformed("an earlier output has the same name")
+            parameters = _parameters(member)
+            _refuse(parameters, ("shared_memory_region", "classification"))
+            outputs[name] = RequestedOutput(name, _flag(parameters, "binary_data", binary_by_default))
     return tuple(outputs.values())
 
 
@@ -259,17 +265,17 @@ def _objects(members: Any, what: str) -> list[dict[str, Any]]:
     return members
 
 
-def _string(member: dict[str, Any], key: str, where: str, *, default: str | None = None) -> str:
+def _string(member: dict[str, Any], key: str, *, default: str | None = None) -> str:
     value = member.get(key, default)
     if not isinstance(value, str) or (default is None and not value):
-        raise _malformed(f'{where} needs a "{key}" that is a string')
+        raise _malformed(f'needs a "{key}" that is a string')
     return value
 
 
-def _parameters(member: dict[str, Any], where: str) -> dict[str, Any]:
+def _parameters(member: dict[str, Any]) -> dict[str, Any]:
     parameters = member.get("parameters", {})
     if not isinstance(parameters, dict):
-        raise _malformed(f'{where} has "parameters" that are not an object')
+        raise _malformed('"parameters" must be an object')
     return parameters
 
 
@@ -280,10 +286,10 @@ def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
     return value
 
 
-def _refuse(parameters: dict[str, Any], where: str, keys: tuple[str, ...]) -> None:
+def _refuse(parameters: dict[str, Any], keys: tuple[str, ...]) -> None:
     for key in keys:
         if key in parameters:
-            raise _malformed(f"{where} asks for {key}, which this server does not have")
+            raise _malformed(f"asks for {key}, which this server does not have")
 
 
 def _malformed(message: str) -> RequestError:

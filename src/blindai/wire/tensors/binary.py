@@ -34,41 +34,39 @@ def from_bytes(name: str, dtype: DType, shape: Sequence[int], data: memoryview) 
     Raises RequestError: input-shape for a shape that is not acceptable, input-data where the bytes do not
     fill it, overflow it, or are not values of the type. Sizes are compared before anything is allocated.
     """
-    count = element_count(name, shape)
-    array = _split_elements(name, count, data) if dtype == BYTES else _view(name, dtype, count, data)
+    count = element_count(shape)
+    array = _split_elements(count, data) if dtype == BYTES else _view(dtype, count, data)
     array = array.reshape(tuple(shape))
     array.flags.writeable = False
     return Tensor(name, dtype, array)
 
 
-def _view(name: str, dtype: DType, count: int, data: memoryview) -> NDArray[Any]:
+def _view(dtype: DType, count: int, data: memoryview) -> NDArray[Any]:
     expected = count * dtype.item_bytes
     if data.nbytes != expected:
-        raise bad_data(name, f"needs {expected} bytes for {count} x {dtype.name}, got {data.nbytes}")
+        raise bad_data(f"needs {expected} bytes for {count} x {dtype.name}, got {data.nbytes}")
     array = np.frombuffer(data, dtype=dtype.numpy, count=count)
     # A C++ bool that is neither 0 nor 1 is undefined behaviour in whatever computes with it.
     if dtype == BOOL and (array.view(np.uint8) > 1).any():
-        raise bad_data(name, "has BOOL elements that are neither 0 nor 1")
+        raise bad_data("has BOOL elements that are neither 0 nor 1")
     return array
 
 
-def _split_elements(name: str, count: int, data: memoryview) -> NDArray[Any]:
+def _split_elements(count: int, data: memoryview) -> NDArray[Any]:
     if data.nbytes < count * _LENGTH.size:
-        raise bad_data(
-            name, f"needs {count} BYTES elements of at least 4 bytes each, got {data.nbytes} bytes"
-        )
+        raise bad_data(f"needs {count} BYTES elements of at least 4 bytes each, got {data.nbytes} bytes")
     elements: NDArray[Any] = np.empty(count, dtype=BYTES.numpy)
     offset = 0
     for index in range(count):
         start = offset + _LENGTH.size
         if start > data.nbytes:
-            raise bad_data(name, f"ends before BYTES element {index} of {count}")
+            raise bad_data(f"ends before BYTES element {index} of {count}")
         offset = start + _LENGTH.unpack_from(data, offset)[0]
         if offset > data.nbytes:
-            raise bad_data(name, f"ends within BYTES element {index} of {count}")
+            raise bad_data(f"ends within BYTES element {index} of {count}")
         elements[index] = bytes(data[start:offset])
     if offset != data.nbytes:
-        raise bad_data(name, f"has {data.nbytes - offset} bytes after its last BYTES element")
+        raise bad_data(f"has {data.nbytes - offset} bytes after its last BYTES element")
     return elements
 
 

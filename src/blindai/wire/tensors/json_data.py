@@ -39,14 +39,14 @@ def from_json_data(name: str, dtype: DType, shape: Sequence[int], data: Any) -> 
     Raises RequestError: input-shape for a shape that is not acceptable, input-data where the elements do
     not fill it, overflow it, or are not values of the type.
     """
-    count = element_count(name, shape)
+    count = element_count(shape)
     if dtype == BF16:
-        raise bad_data(name, "is BF16, which JSON cannot hold: send it as binary data")
-    elements = _flattened(name, shape, count, data)
+        raise bad_data("is BF16, which JSON cannot hold: send it as binary data")
+    elements = _flattened(shape, count, data)
     allowed, expected = _ALLOWED[dtype.numpy.kind]
     if not set(map(type, elements)) <= allowed:
-        raise bad_data(name, f"is {dtype.name}, its data must be {expected}")
-    array = _strings(elements) if dtype == BYTES else _numbers(name, dtype, elements)
+        raise bad_data(f"is {dtype.name}, its data must be {expected}")
+    array = _strings(elements) if dtype == BYTES else _numbers(dtype, elements)
     return Tensor(name, dtype, array.reshape(tuple(shape)))
 
 
@@ -71,31 +71,31 @@ def to_json_data(tensor: Tensor) -> list[Any]:
     return [None if element != element else element for element in elements]  # noqa: PLR0124 - NaN
 
 
-def _flattened(name: str, shape: Sequence[int], count: int, data: Any) -> list[Any]:
+def _flattened(shape: Sequence[int], count: int, data: Any) -> list[Any]:
     """Return the elements of flat or nested `data`, one after the other, if there are `count` of them."""
     if not isinstance(data, list):
-        raise bad_data(name, "needs a list as its data")
+        raise bad_data("needs a list as its data")
     if len(data) == count and not (data and isinstance(data[0], list)):
         return data
     if not (data and isinstance(data[0], list)):
-        raise bad_data(name, f"needs {count} elements, got {len(data)}")
+        raise bad_data(f"needs {count} elements, got {len(data)}")
     level = [data]
     # The shape bounds the depth, so hostile nesting cannot make this recurse or run long.
     for dimension in shape:
         if any(type(row) is not list or len(row) != dimension for row in level):
-            raise bad_data(name, "has data that are nested otherwise than its shape")
+            raise bad_data("has data that are nested otherwise than its shape")
         level = list(chain.from_iterable(level))
     return level
 
 
-def _numbers(name: str, dtype: DType, elements: list[Any]) -> NDArray[Any]:
+def _numbers(dtype: DType, elements: list[Any]) -> NDArray[Any]:
     try:
         with np.errstate(over="ignore"):
             array: NDArray[Any] = np.array(elements, dtype=dtype.numpy)
     except OverflowError:  # its text holds the number
-        raise bad_data(name, f"has integers out of the range of {dtype.name}") from None
+        raise bad_data(f"has integers out of the range of {dtype.name}") from None
     if dtype.numpy.kind == "f" and np.isinf(array).any():
-        raise bad_data(name, f"has numbers too large for {dtype.name}")
+        raise bad_data(f"has numbers too large for {dtype.name}")
     return array
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from blindai.errors import RequestCode, RequestError
 from blindai.wire.dtypes import DType
-from blindai.wire.names import shown
 
 MAX_RANK = 32  # dimensions; numpy allows 64, no model comes near either
 MAX_ELEMENTS = 2**31  # of one tensor, with zero dimensions counted as one: numpy refuses what overflows
@@ -39,21 +38,24 @@ class Tensor:
         return self.array.shape
 
 
-def element_count(name: str, shape: Sequence[int]) -> int:
+def element_count(shape: Sequence[int]) -> int:
     """Return how many elements `shape` has, or raise RequestError (input-shape) if it is not acceptable."""
     if len(shape) > MAX_RANK:
-        raise bad_shape(name, f"has {len(shape)} dimensions, at most {MAX_RANK} are allowed")
+        raise bad_shape(f"has {len(shape)} dimensions, at most {MAX_RANK} are allowed")
     if any(type(dimension) is not int or dimension < 0 for dimension in shape):
-        raise bad_shape(name, "needs a shape of integers that are zero or more")
+        raise bad_shape("needs a shape of integers that are zero or more")
     # Python's integers do not overflow.
     if math.prod(max(dimension, 1) for dimension in shape) > MAX_ELEMENTS:
-        raise bad_shape(name, f"has a shape of more than {MAX_ELEMENTS} elements")
+        raise bad_shape(f"has a shape of more than {MAX_ELEMENTS} elements")
     return math.prod(shape)
 
 
-def bad_shape(name: str, what: str) -> RequestError:
-    return RequestError(RequestCode.INPUT_SHAPE, f"tensor {shown(name)} {what}")
+# The messages do not name the tensor: its name is the request's, and nothing of a request is echoed.
 
 
-def bad_data(name: str, what: str) -> RequestError:
-    return RequestError(RequestCode.INPUT_DATA, f"tensor {shown(name)} {what}")
+def bad_shape(what: str) -> RequestError:
+    return RequestError(RequestCode.INPUT_SHAPE, f"the tensor {what}")
+
+
+def bad_data(what: str) -> RequestError:
+    return RequestError(RequestCode.INPUT_DATA, f"the tensor {what}")
