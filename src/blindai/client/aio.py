@@ -9,12 +9,11 @@ from typing import Any, Self, TypeVar
 import anyio.to_thread
 import httpx2
 
-from blindai.attestation.verdict import Verdict
-from blindai.attestation.verifier import Attested
 from blindai.client import calls, http, upload
 from blindai.client.demands import PathLike, PolicyLike, demands
 from blindai.client.prediction import Prediction
 from blindai.client.sync import DEFAULT_TIMEOUT_SECONDS
+from blindai.client.verified import VerifiedServer
 from blindai.errors import ServerRefused
 from blindai.transport.aio import AsyncAttestedTransport
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS
@@ -59,38 +58,14 @@ async def aconnect(
     return client
 
 
-class AsyncClient:
+class AsyncClient(VerifiedServer):
     """A verified server. Made by `aconnect`; methods are those of `Client`, awaited."""
 
     def __init__(
         self, transport: AsyncAttestedTransport, *, api_key: str | None = None, timeout_seconds: float
     ) -> None:
-        self._session = transport.session
-        self._origin = transport.session.demands.origin
-        self._http = httpx2.AsyncClient(
-            transport=transport,
-            base_url=self._origin.url,
-            headers=http.headers(api_key),
-            timeout=http.timeout(timeout_seconds),
-            trust_env=False,
-            follow_redirects=False,
-        )
-        self._known: dict[str, ModelMetadata] = {}
-
-    @property
-    def attested(self) -> Attested:
-        """The newest proof under which this client has a connection."""
-        return self._session.attested[0]
-
-    @property
-    def server_certificate(self) -> str:
-        """The attested connection's TLS certificate, PEM: for tools that pin one (tritonclient, curl)."""
-        return self._session.attested[1].certificate_pem
-
-    @property
-    def verdict(self) -> Verdict:
-        """What was checked about the server, claim by claim. `print` it."""
-        return self.attested.verdict
+        super().__init__(transport.session)
+        self._http = httpx2.AsyncClient(transport=transport, **self._http_options(api_key, timeout_seconds))
 
     async def server(self) -> ServerMetadata:
         """As `Client.server`."""
@@ -154,9 +129,6 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"<blindai.AsyncClient {self._origin.url}>"
 
     async def _run(self, flow: calls.Flow[T], *, timeout_seconds: float | None) -> T:
         result = None

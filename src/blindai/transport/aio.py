@@ -15,8 +15,14 @@ from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
 from blindai.errors import UnreachableError
 from blindai.transport import tls
-from blindai.transport.framing import check_request, check_response, core_request, translated
-from blindai.transport.session import KEEPALIVE_SECONDS, Demands, Session
+from blindai.transport.framing import (
+    check_request,
+    check_response,
+    core_request,
+    pool_options,
+    translated,
+)
+from blindai.transport.session import Demands, Session
 
 
 class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
@@ -24,12 +30,7 @@ class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
         self.session = Session(demands)
-        pool: dict[str, Any] = {
-            "ssl_context": tls.client_context(),
-            "network_backend": _AttestingBackend(self.session),
-            "max_connections": 100,
-            "keepalive_expiry": KEEPALIVE_SECONDS,
-        }
+        pool = pool_options(_AttestingBackend(self.session))
         self._pool = (
             httpcore2.AsyncConnectionPool(**pool)
             if proxy is None

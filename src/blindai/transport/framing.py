@@ -1,15 +1,20 @@
-"""What both transports check around a request, and how foreign errors are named."""
+"""What both transports share around httpcore2: the pool, the checks of requests and responses, the errors."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
 import httpcore2
 import httpx2
 
 from blindai.errors import ResponseError, UsageError
+from blindai.transport import tls
 from blindai.transport.origin import Origin
+
+MAX_CONNECTIONS = 100
+KEEPALIVE_SECONDS = 60.0  # below the server's 75, so that the client closes first
 
 
 def check_request(request: httpx2.Request, origin: Origin) -> None:
@@ -58,6 +63,16 @@ _CORE_ERRORS = (
     httpcore2.ProxyError,
     httpcore2.UnsupportedProtocol,
 )
+
+
+def pool_options(backend: object) -> dict[str, Any]:
+    """How a pool of httpcore2 is made around a backend that attests."""
+    return {
+        "ssl_context": tls.client_context(),
+        "network_backend": backend,
+        "max_connections": MAX_CONNECTIONS,
+        "keepalive_expiry": KEEPALIVE_SECONDS,
+    }
 
 
 def core_request(request: httpx2.Request) -> httpcore2.Request:

@@ -20,7 +20,6 @@ from blindai.transport.origin import Origin, is_loopback
 
 DEFAULT_ATTESTATION_TIMEOUT_SECONDS = 30.0
 MAX_KNOWN_KEYS = 256
-KEEPALIVE_SECONDS = 60.0  # below the server's 75, so that the client closes first
 
 
 class SimulationWarning(UserWarning):
