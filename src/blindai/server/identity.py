@@ -43,6 +43,10 @@ class Identity:
         return hashlib.sha256(self.keyset_raw).digest()
 
 
+# A handshake that an identity began may end a little after it.
+_LAST_HANDSHAKE_SECONDS = 60
+
+
 class Identities:
     """The current identity, and those whose connections still live."""
 
@@ -53,6 +57,14 @@ class Identities:
     def of(self, context: ssl.SSLContext) -> Identity:
         """Return the identity whose keys made the handshake of a connection with this context."""
         return self._by_context[context]
+
+    def renew(self, identity: Identity, *, now: int) -> None:
+        """Give new connections to `identity`, and drop the keys of those that have ended."""
+        self.current = identity
+        self._by_context[identity.context] = identity
+        for old in list(self._by_context.values()):
+            if old.not_after + _LAST_HANDSHAKE_SECONDS < now:
+                del self._by_context[old.context]
 
     def listening_context(self) -> ssl.SSLContext:
         """Return the context to listen with. It has no key: every handshake moves on to an identity's."""

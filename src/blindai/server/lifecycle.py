@@ -5,12 +5,14 @@
 3. the models of the start are loaded
 4. keys, keyset, certificate: the identity, in memory only
 5. the port opens, and `announce` is called
-6. SIGTERM, SIGINT or SIGHUP: the port closes, running requests finish, the process ends with code 0
+6. before the keyset ends, new keys take over for new connections
+7. SIGTERM, SIGINT or SIGHUP: the port closes, running requests finish, the process ends with code 0
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -31,7 +33,7 @@ from blindai.server import environment
 from blindai.server.app import App
 from blindai.server.attest import Attestations
 from blindai.server.body import Budget, Pace
-from blindai.server.identity import Identities, new_identity
+from blindai.server.identity import Identities, Identity, new_identity
 from blindai.server.listener import Listener, bind
 from blindai.server.routes_inference import InferenceLimits, InferenceRoutes
 from blindai.server.routes_repository import RepositoryRoutes, UploadLimits
@@ -109,14 +111,15 @@ async def serve(
     source = source_sha256()
     attester, simulated = _attester(settings, now, source)
     registry = _load(settings, startup_models)
-    identity = new_identity(
+    fresh_identity = functools.partial(
+        new_identity,
         names,
-        now=now,
         life_seconds=settings.keyset_life_seconds,
         software=Software(blindai.__version__, source),
         settings=_promises(settings),
         simulated=attester.simulated,
     )
+    identity = fresh_identity(now=now)
     identities = Identities(identity)
     sock = bind(settings.host, settings.port)
     services = _Services(settings, attester, registry)
@@ -133,11 +136,26 @@ async def serve(
         root_sha256=simulated.root_sha256 if simulated else None,
         policy=policy_toml(simulated.measurements) if simulated else None,
     )
+    renewal = asyncio.create_task(_renew(identities, fresh_identity, settings.keyset_life_seconds))
     try:
         in_order = await listener.serve_on(sock, started=lambda: announce(ready))
         return Ending(forced=not in_order, abandoned_a_call=services.running)
     finally:
+        renewal.cancel()
         services.close()
+
+
+async def _renew(identities: Identities, fresh: Callable[..., Identity], life_seconds: int) -> None:
+    """Make new keys when a quarter of a keyset's life is left: no client ever meets one that has ended.
+
+    By the wall clock, which keysets are dated in, and in short steps: the machine may have slept.
+    """
+    while True:
+        await asyncio.sleep(min(60.0, life_seconds / 16))
+        now = int(time.time())
+        if now >= identities.current.not_after - life_seconds / 4:
+            identities.renew(fresh(now=now), now=now)
+            _log.info("new keys and a new keyset; connections made before keep theirs")
 
 
 class _Services:

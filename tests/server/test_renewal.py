@@ -1,0 +1,49 @@
+"""Keys are renewed before their keyset ends; a connection keeps the keyset of its handshake."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import blindai
+from tests.serving import exchange, running_server
+
+LIFE_SECONDS = 4
+
+
+@pytest.fixture
+def server():
+    """A server whose keysets live for seconds."""
+    with running_server(keyset_life_seconds=LIFE_SECONDS) as running:
+        yield running
+
+
+def _outlive_the_first_keyset(certificate: str, server) -> str:
+    """Wait until new connections get another certificate, and the first keyset has ended."""
+    started = time.monotonic()
+    while time.monotonic() < started + 30:
+        with blindai.connect(server.address, simulation=True) as client:
+            ended = time.monotonic() > started + LIFE_SECONDS
+            if client.server_certificate != certificate and ended:
+                return client.server_certificate
+        time.sleep(0.1)
+    raise AssertionError("the keys were not renewed")
+
+
+def test_a_long_lived_client_meets_no_ended_keyset(server):
+    """A client that outlives the keyset goes on: its next request is attested anew, under other keys."""
+    with blindai.connect(server.address, simulation=True) as client:
+        first = client.server_certificate
+        _outlive_the_first_keyset(first, server)
+        assert client.models() == ()
+        assert client.server_certificate != first
+
+
+def test_an_open_connection_keeps_its_keyset(server):
+    """A connection made under the old keys works on, and its evidence is about the old keyset."""
+    path = "/.well-known/blindai/attestation?nonce=" + "A" * 43
+    with server.http() as connection:
+        before = exchange(connection, "GET", path).json()["keyset"]
+        _outlive_the_first_keyset(server.ready["certificate_pem"], server)
+        assert exchange(connection, "GET", path).json()["keyset"] == before
