@@ -28,7 +28,7 @@ spki_sha256 = ["{SHA256}"]
 [require]
 isolation = "process"
 model_upload = true
-workers = 4
+telemetry = "none"
 sealing = ["file", "memory"]
 
 [models]

@@ -72,8 +72,8 @@ def test_entries_do_not_add_up(tdx):
 )
 def test_settings_are_compared_with_their_types(tdx, demanded, stated, accepted):
     """true is not 1, a word is not a list, an order is an order, and what is not stated is not satisfied."""
-    client = Client(policy=policy_of(tdx, tables=f"[require]\nx = {demanded}"))
-    settings = {} if stated is None else {"x": stated}
+    client = Client(policy=policy_of(tdx, tables=f"[require]\nsandbox = {demanded}"))
+    settings = {} if stated is None else {"sandbox": stated}
     if accepted:
         assert attest(tdx, client, settings=settings).verdict.accepted
     else:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from blindai.attestation import policy
 from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS
 from blindai.errors import UsageError
-from blindai.server import environment
+from blindai.server import environment, lifecycle
 from blindai.server.settings import Settings
 
 
@@ -60,3 +61,8 @@ def test_variables_that_are_refused(variable):
         environment.check({variable: "/some/file", "PATH": "/bin"})
     assert f"env -u {variable}" in caught.value.hint
     environment.check({variable: "", "PATH": "/bin", "PYTHONPATH": "src"})
+
+
+def test_policies_can_require_whatever_the_server_promises() -> None:
+    """What a keyset states and what `[require]` knows are the same settings."""
+    assert set(lifecycle._promises(Settings())) == set(policy.SETTINGS)

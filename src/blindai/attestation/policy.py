@@ -15,6 +15,7 @@ from blindai.errors import PolicyError
 
 VERSION = 1
 MAX_POLICY_BYTES = 1024 * 1024
+SETTINGS = ("isolation", "sandbox", "model_upload", "sealing", "telemetry")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def _digests(table: Table, key: str) -> tuple[str, ...]:
 def _settings(table: Table) -> Mapping[str, Any]:
     settings = table.everything()
     for key, value in settings.items():
+        if key not in SETTINGS:
+            # A server would have to state it: until one does, this is a typo.
+            raise table.error(key, f"is not a known setting; known: {', '.join(SETTINGS)}")
         if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
             continue
         if not isinstance(value, (str, bool, int)):

@@ -92,3 +92,4 @@ class ChannelFacts:
     simulated: bool
     settings: Mapping[str, Any] = field(default_factory=dict)
     operator_spki_sha256: str | None = None
+    operator_not_after: int | None = None

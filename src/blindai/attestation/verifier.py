@@ -67,7 +67,7 @@ class Attested:
 
     @property
     def not_after(self) -> int:
-        """Unix seconds: the earliest of the keyset's end, the collateral's end and one hour."""
+        """Unix seconds: the first end of keyset, collateral, policy, operator's certificate, and one hour."""
         return self._facts.not_after
 
     @property
@@ -134,22 +134,29 @@ def attest(  # noqa: PLR0913  every input of the decision is an argument, none i
     verdict = appraisal.appraise(claims, channel, policy=policy, floor=floor, now=now)  # 4
     if not verdict.accepted:
         raise EvidenceRejected(verdict.reasons[0], _summary(verdict), verdict=verdict, hint=_hint(verdict))
-    return Attested(_MINT, _facts(claims, channel, verdict, tls_spki_sha256, keyset_sha256, now))
+    return Attested(_MINT, _facts(claims, channel, policy, verdict, tls_spki_sha256, keyset_sha256, now))
 
 
 def _facts(
     claims: Claims,
     channel: ChannelFacts,
+    policy: Policy,
     verdict: Verdict,
     tls_spki_sha256: bytes,
     keyset_sha256: bytes,
     now: int,
 ) -> AttestedFacts:
+    # A proof ends with the first thing that it rests on: an expired policy accepts nothing.
+    ends = [channel.not_after, claims.not_after, now + MAX_TRUST_SECONDS]
+    if policy.expires is not None:
+        ends.append(policy.expires)
+    if policy.operator_spki_sha256 and channel.operator_not_after is not None:
+        ends.append(channel.operator_not_after)
     return AttestedFacts(
         verdict=verdict,
         tls_spki_sha256=tls_spki_sha256,
         keyset_sha256=keyset_sha256,
-        not_after=min(channel.not_after, claims.not_after, now + MAX_TRUST_SECONDS),
+        not_after=min(ends),
         platform=claims.platform,
         freshness=claims.freshness,
     )

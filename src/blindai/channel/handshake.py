@@ -134,6 +134,7 @@ def conclude(
             hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
         )
     root = challenge.root_of(nonce, parsed.proof)  # 5
+    shown = operator.shown_by(parsed.collateral, peer.certificate, now=now)
     return verifier.attest(  # 6
         parsed.evidence,
         parsed.collateral,
@@ -147,7 +148,8 @@ def conclude(
             not_after=keys.not_after,
             simulated=keys.simulated,
             settings=keys.settings,
-            operator_spki_sha256=operator.shown_by(parsed.collateral, peer.certificate, now=now),
+            operator_spki_sha256=None if shown is None else shown.spki_sha256,
+            operator_not_after=None if shown is None else shown.not_after,
         ),
         policy=policy,
         trust=trust,

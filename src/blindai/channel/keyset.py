@@ -154,11 +154,12 @@ def _settings(value: Any) -> dict[str, SettingValue]:
     settings: dict[str, SettingValue] = {}
     for key, item in value.items():
         if isinstance(item, list):
-            settings[key] = tuple(_text(entry, f"settings.{key}") for entry in item)
+            settings[key] = tuple(_text(entry, "a setting") for entry in item)
         elif isinstance(item, (str, bool, int)):
             settings[key] = item
         else:
-            raise ValueError(f"settings.{key} is not a string, boolean, integer or list of strings")
+            # Its name is the peer's: not shown, it could paint over a terminal.
+            raise ValueError("a setting is not a string, boolean, integer or list of strings")
     return settings
 
 

@@ -9,6 +9,7 @@ another accepted enclave as the operator's.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -29,8 +30,16 @@ def spki_sha256(certificate: x509.Certificate) -> str:
     return hashlib.sha256(spki).hexdigest()
 
 
-def shown_by(collateral: Collateral, leaf: x509.Certificate, *, now: int) -> str | None:
-    """Return the key (SPKI SHA-256, hexadecimal) of the operator who issued `leaf`, or None if none is shown.
+@dataclass(frozen=True)
+class Shown:
+    """The operator who issued a certificate: the key (SPKI SHA-256, hexadecimal), and Unix seconds."""
+
+    spki_sha256: str
+    not_after: int
+
+
+def shown_by(collateral: Collateral, leaf: x509.Certificate, *, now: int) -> Shown | None:
+    """Return the operator who issued `leaf`, or None if none is shown.
 
     Raises EvidenceForged if one is shown that did not issue it or may not have.
     """
@@ -46,7 +55,7 @@ def shown_by(collateral: Collateral, leaf: x509.Certificate, *, now: int) -> str
         raise _forged("is not a certificate authority (CA:TRUE, keyCertSign)")
     if not issuer.not_valid_before_utc.timestamp() <= now < issuer.not_valid_after_utc.timestamp():
         raise _forged("is not valid at this time")
-    return spki_sha256(issuer)
+    return Shown(spki_sha256(issuer), int(issuer.not_valid_after_utc.timestamp()))
 
 
 def _certificate(stapled: Any) -> x509.Certificate:

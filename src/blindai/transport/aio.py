@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ from httpcore2 import SOCKET_OPTION
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
 from blindai.errors import UnreachableError
-from blindai.transport import tls
+from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
     check_request,
     check_response,
@@ -22,20 +22,17 @@ from blindai.transport.framing import (
     pool_options,
     translated,
 )
-from blindai.transport.session import Demands, Session
+from blindai.transport.session import FLIGHTS, Demands, Session
 
 
 class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
     """An httpx2 transport for one attested server: `httpx2.AsyncClient(transport=...)`."""
 
     def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
+        through = None if proxy is None else tunnel.parse_proxy(proxy)
         self.session = Session(demands)
-        pool = pool_options(_AttestingBackend(self.session))
-        self._pool = (
-            httpcore2.AsyncConnectionPool(**pool)
-            if proxy is None
-            else httpcore2.AsyncHTTPProxy(proxy_url=proxy, **pool)
-        )
+        pool = pool_options(_AttestingBackend(self.session, through))
+        self._pool = httpcore2.AsyncConnectionPool(**pool)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
@@ -71,10 +68,11 @@ class _Body(httpx2.AsyncByteStream):
 
 
 class _AttestingBackend(httpcore2.AsyncNetworkBackend):
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, proxy: tunnel.Proxy | None) -> None:
         self._session = session
+        self._proxy = proxy
         self._backend = httpcore2.AnyIOBackend()
-        self._single_flight = anyio.Lock()
+        self._flights = tuple(anyio.Lock() for _ in range(FLIGHTS))
 
     async def connect_tcp(
         self,
@@ -84,19 +82,35 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _UnattestedStream(stream, self._session, self._single_flight)
+        if self._proxy is None:
+            stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        else:
+            stream = await self._tunnel(self._proxy, timeout)
+        return _UnattestedStream(stream, self._session, self._flights)
+
+    async def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None) -> httpcore2.AsyncNetworkStream:  # noqa: ASYNC109
+        stream = await self._backend.connect_tcp(proxy.host, proxy.port, timeout)
+        try:
+            with anyio.fail_after(self._session.demands.timeout_seconds):
+                await _drive(tunnel.connect(self._session.demands.origin.host_header), stream)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            if isinstance(exc, TimeoutError):
+                raise self._session.too_slow() from exc
+            raise
+        return stream
 
 
 class _UnattestedStream(httpcore2.AsyncNetworkStream):
-    """A TCP connection. Its plain `write` serves the CONNECT of a proxy; requests go through TLS only."""
+    """A TCP connection, through a proxy or not, before TLS. Nothing is written to it but by TLS."""
 
     def __init__(
-        self, stream: httpcore2.AsyncNetworkStream, session: Session, single_flight: anyio.Lock
+        self, stream: httpcore2.AsyncNetworkStream, session: Session, flights: Sequence[anyio.Lock]
     ) -> None:
         self._stream = stream
         self._session = session
-        self._single_flight = single_flight
+        self._flights = flights
 
     async def start_tls(
         self,
@@ -121,7 +135,7 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
             return attested
         try:
             with anyio.fail_after(self._session.demands.timeout_seconds):
-                async with self._single_flight:
+                async with self._flights[peer.tls_spki_sha256[0] % FLIGHTS]:
                     if attested := self._session.known(peer):
                         return attested
                     nonce = self._session.nonce()
@@ -155,13 +169,19 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         self._between_requests = True
-        return await self._stream.read(max_bytes, timeout)
+        try:
+            return await self._stream.read(max_bytes, timeout)
+        except ssl.SSLError as exc:  # anyio lets it through: a bad record, an alert
+            raise httpcore2.ReadError("TLS failed") from exc
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if self._between_requests:
             self._session.require_fresh(self._attested)
             self._between_requests = False
-        await self._stream.write(buffer, timeout)
+        try:
+            await self._stream.write(buffer, timeout)
+        except ssl.SSLError as exc:
+            raise httpcore2.WriteError("TLS failed") from exc
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -187,5 +207,5 @@ async def _drive(exchange: handshake.Exchange, stream: httpcore2.AsyncNetworkStr
     except StopIteration as done:
         body: bytes = done.value
         return body
-    except httpcore2.NetworkError as exc:
+    except (httpcore2.NetworkError, ssl.SSLError) as exc:
         raise UnreachableError("the connection broke while the server gave evidence") from exc

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
+import h11
 import httpcore2
 import httpx2
 
@@ -48,6 +49,9 @@ def translated() -> Generator[None]:
     """Raise httpcore2's errors as httpx2's of the same name, which is what httpx2's callers expect."""
     try:
         yield
+    except (h11.LocalProtocolError, httpcore2.LocalProtocolError):
+        # Not chained and not quoted: h11's text holds the header that it refused, such as an API key.
+        raise httpx2.LocalProtocolError("the request is not valid HTTP/1.1, or its length lied") from None
     except _CORE_ERRORS as exc:
         for kind in type(exc).__mro__:
             translation = getattr(httpx2, kind.__name__, None)

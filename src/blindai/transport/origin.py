@@ -37,9 +37,9 @@ def parse_origin(address: str) -> Origin:
         rest = scheme
     elif scheme.lower() != "https":
         raise UsageError(
-            f"only https is attested, not {scheme}://", hint=f"use {rest or 'host:port'} or https://{rest}"
+            f"only https is attested, not {scheme}://", hint="use host:port or https://host:port"
         )
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?/?", rest)
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?/?", rest)
     if not match:
         raise UsageError("the address is not host, host:port or [IPv6]:port", hint="e.g. localhost:9924")
     port = int(match[2] or DEFAULT_PORT)
@@ -64,4 +64,7 @@ def _canonical(host: str) -> str:
             return str(ipaddress.IPv6Address(host[1:-1]))
         except ValueError as exc:
             raise UsageError("the address in brackets is not IPv6") from exc
-    return host.lower().rstrip(".")
+    name = host.lower().rstrip(".")
+    if not all(0 < len(label) <= 63 for label in name.split(".")):
+        raise UsageError("the host has an empty label, or one of more than 63 characters")
+    return name

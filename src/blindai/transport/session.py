@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography import x509
+
+from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import StapledSimulationTrust, Trust
 from blindai.attestation.types import Floor
@@ -20,6 +23,7 @@ from blindai.transport.origin import Origin, is_loopback
 
 DEFAULT_ATTESTATION_TIMEOUT_SECONDS = 30.0
 MAX_KNOWN_KEYS = 256
+FLIGHTS = 64  # a stalled replica holds up those of its own share of keys only
 
 
 class SimulationWarning(UserWarning):
@@ -44,7 +48,8 @@ class Session:
         self.demands = demands
         self.latest: tuple[Attested, handshake.Peer] | None = None
         self._lock = threading.Lock()
-        self._known: dict[bytes, Attested] = {}
+        # By certificate, not only by key: the operator vouched for the certificate.
+        self._known: dict[x509.Certificate, Attested] = {}
         self._floors: dict[str, Floor] = {}
 
     @property
@@ -60,13 +65,16 @@ class Session:
     def known(self, peer: handshake.Peer) -> Attested | None:
         """Return the unexpired proof for the peer's key, if there is one."""
         with self._lock:
-            attested = self._known.get(peer.tls_spki_sha256)
+            attested = self._known.get(peer.certificate)
         if attested is None or self.expired(attested):
             return None
         return self._admit(attested, peer)
 
     def expired(self, attested: Attested) -> bool:
-        return self.now() >= attested.not_after
+        now = self.now()
+        # A clock that was set back must not lengthen a proof.
+        set_back = now < attested.verdict.at - CLOCK_SKEW_SECONDS
+        return set_back or now >= attested.not_after
 
     def require_fresh(self, attested: Attested) -> None:
         """Raise EvidenceRejected if the proof ended before a request began to leave."""
@@ -104,7 +112,7 @@ class Session:
             self._floors[attested.platform] = floor.raised_to(attested.freshness)
             while len(self._known) >= MAX_KNOWN_KEYS:
                 del self._known[next(iter(self._known))]
-            self._known[attested.tls_spki_sha256] = attested
+            self._known[peer.certificate] = attested
         return self._admit(attested, peer)
 
     def check_address(self, server_address: Any) -> None:

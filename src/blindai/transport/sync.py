@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import httpcore2
@@ -19,7 +19,7 @@ from httpcore2 import SOCKET_OPTION
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
 from blindai.errors import UnreachableError
-from blindai.transport import tls
+from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
     check_request,
     check_response,
@@ -27,20 +27,17 @@ from blindai.transport.framing import (
     pool_options,
     translated,
 )
-from blindai.transport.session import Demands, Session
+from blindai.transport.session import FLIGHTS, Demands, Session
 
 
 class AttestedTransport(httpx2.BaseTransport):
     """An httpx2 transport for one attested server: `httpx2.Client(transport=...)`."""
 
     def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
+        through = None if proxy is None else tunnel.parse_proxy(proxy)
         self.session = Session(demands)
-        pool = pool_options(_AttestingBackend(self.session))
-        self._pool = (
-            httpcore2.ConnectionPool(**pool)
-            if proxy is None
-            else httpcore2.HTTPProxy(proxy_url=proxy, **pool)
-        )
+        pool = pool_options(_AttestingBackend(self.session, through))
+        self._pool = httpcore2.ConnectionPool(**pool)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
@@ -75,11 +72,12 @@ class _Body(httpx2.SyncByteStream):
 
 
 class _AttestingBackend(httpcore2.NetworkBackend):
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, proxy: tunnel.Proxy | None) -> None:
         self._session = session
+        self._proxy = proxy
         self._backend = httpcore2.SyncBackend()
-        # One attestation at a time: a cold burst of requests asks for one quote, not for one each.
-        self._single_flight = threading.Lock()
+        # One attestation at a time (a key): a cold burst of requests asks for one quote, not for one each.
+        self._flights = tuple(threading.Lock() for _ in range(FLIGHTS))
 
     def connect_tcp(
         self,
@@ -89,19 +87,32 @@ class _AttestingBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _UnattestedStream(stream, self._session, self._single_flight)
+        if self._proxy is None:
+            stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
+        else:
+            stream = self._tunnel(self._proxy, timeout)
+        return _UnattestedStream(stream, self._session, self._flights)
+
+    def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None) -> httpcore2.NetworkStream:
+        stream = self._backend.connect_tcp(proxy.host, proxy.port, timeout)
+        deadline = time.monotonic() + self._session.demands.timeout_seconds
+        try:
+            _drive(tunnel.connect(self._session.demands.origin.host_header), stream, deadline, self._session)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
 
 class _UnattestedStream(httpcore2.NetworkStream):
-    """A TCP connection. Its plain `write` serves the CONNECT of a proxy; requests go through TLS only."""
+    """A TCP connection, through a proxy or not, before TLS. Nothing is written to it but by TLS."""
 
     def __init__(
-        self, stream: httpcore2.NetworkStream, session: Session, single_flight: threading.Lock
+        self, stream: httpcore2.NetworkStream, session: Session, flights: Sequence[threading.Lock]
     ) -> None:
         self._stream = stream
         self._session = session
-        self._single_flight = single_flight
+        self._flights = flights
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -120,7 +131,8 @@ class _UnattestedStream(httpcore2.NetworkStream):
         deadline = time.monotonic() + self._session.demands.timeout_seconds
         if attested := self._session.known(peer):
             return attested
-        if not self._single_flight.acquire(timeout=self._session.demands.timeout_seconds):
+        flight = self._flights[peer.tls_spki_sha256[0] % FLIGHTS]
+        if not flight.acquire(timeout=self._session.demands.timeout_seconds):
             raise self._session.too_slow()
         try:
             if attested := self._session.known(peer):
@@ -130,7 +142,7 @@ class _UnattestedStream(httpcore2.NetworkStream):
             body = _drive(exchange, stream, deadline, self._session)
             return self._session.conclude(body, nonce=nonce, peer=peer)
         finally:
-            self._single_flight.release()
+            flight.release()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, timeout)
