@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def connected(arguments: argparse.Namespace) -> Iterator[Client]:
+def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterator[Client]:
     """Connect as the options say, and say aloud when the server is a simulation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationWarning)
@@ -51,8 +51,10 @@ def connected(arguments: argparse.Namespace) -> Iterator[Client]:
             arguments.address,
             policy=arguments.policy,
             certificate=arguments.certificate,
-            simulation=arguments.simulation_root or arguments.simulation,
-            api_key=os.environ.get(API_KEY_VARIABLE),
+            simulation=arguments.simulation
+            if arguments.simulation_root is None
+            else arguments.simulation_root,
+            api_key=(os.environ.get(API_KEY_VARIABLE) or None) if api_key else None,
             timeout_seconds=arguments.timeout,
         )
         with client:

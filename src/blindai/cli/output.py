@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from blindai.errors import BlindAIError
 
 
 def data(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    """Print a result. Names and texts of a server or a model may not steer the terminal."""
+    _write(sys.stdout, text)
 
 
 def json_data(value: Any) -> None:
     """Print a result as JSON."""
-    data(json.dumps(value, indent=2, ensure_ascii=False))
+    data(json.dumps(value, indent=2, allow_nan=False))
 
 
 def json_line(value: Any) -> None:
     """Print a result as one line of JSON, for whoever reads while the command goes on."""
-    data(json.dumps(value, ensure_ascii=False))
+    data(json.dumps(value, allow_nan=False))
 
 
 def talk(text: str) -> None:
     """Say something to the person at the terminal."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in text.removesuffix("\n"))
+    # A pipe or a console may have fewer characters than the text: a verdict must not end in a traceback.
+    encoding = stream.encoding or "utf-8"
+    stream.write(shown.encode(encoding, "replace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def failure(error: BlindAIError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,17 @@ def run(arguments: argparse.Namespace) -> None:
     with connection.connected(arguments) as client:
         prediction = client.predict(arguments.model, inputs, outputs=arguments.output)
     if arguments.json:
-        output.json_data({name: values.tolist() for name, values in prediction.items()})
+        output.json_data({name: _json(values.tolist()) for name, values in prediction.items()})
     else:
         for name, values in prediction.items():
             output.data(f"{name}: {np.array2string(values, precision=6, separator=', ')}")
+
+
+def _json(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null, as in the Open Inference Protocol."""
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_inputs(texts: list[str]) -> Any:
@@ -72,13 +80,14 @@ def _value(text: str) -> Any:
         if text.startswith("@"):
             path = Path(text[1:])
             # No pickles: a .npy file from elsewhere must not run code here.
-            return (
-                np.load(path, allow_pickle=False) if path.suffix == ".npy" else json.loads(path.read_text())
-            )
+            if path.suffix != ".npy":
+                return json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
         return json.loads(text)
     except OSError as exc:
         raise UsageError(f"cannot read {text[1:]}: {exc.strerror}") from exc
-    except ValueError as exc:
+    except (ValueError, EOFError, RecursionError, MemoryError) as exc:
         raise UsageError(
             "an input is neither JSON nor @FILE", hint="""e.g. --input 'text=["hello"]'"""
         ) from exc

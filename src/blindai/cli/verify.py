@@ -16,7 +16,8 @@ def add(verbs: Verbs) -> None:
         "verify",
         help="verify a server against a policy and print the verdict",
         description="Verify a server against a policy and print the verdict, claim by claim. "
-        "Only the request for evidence is sent. Exit code: 0 accepted, 2 unreachable, "
+        "The request for evidence is sent and, once the server is accepted, GET /v2; never an API key. "
+        "Exit code: 0 accepted, 2 unreachable, "
         "3 rejected by the policy, 4 malformed or forged evidence.",
         epilog="example: blindai verify inference.example.org --policy policy.toml",
     )
@@ -31,7 +32,7 @@ def add(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     try:
-        with connection.connected(arguments) as client:
+        with connection.connected(arguments, api_key=False) as client:
             if arguments.save_certificate:
                 _save(arguments.save_certificate, client.server_certificate)
             _print(client.verdict, as_json=arguments.json)

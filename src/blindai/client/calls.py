@@ -26,8 +26,8 @@ class Reply:
     """A complete response. Header names are lower case."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Reply], T]
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
 
 
 def server() -> Call[metadata.ServerMetadata]:

@@ -17,7 +17,8 @@ from blindai.attestation.trust import (
     fingerprint,
 )
 from blindai.channel import operator
-from blindai.errors import UsageError
+from blindai.client.http import MAX_TIMEOUT_SECONDS
+from blindai.errors import PolicyError, UsageError
 from blindai.transport.origin import parse_origin
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Demands
 
@@ -42,8 +43,8 @@ def demands(
             "for a simulated server on this machine: simulation=True",
         )
     trust = _trust(simulation)
-    if proxy is not None and not proxy.startswith("http://"):
-        raise UsageError("only http:// CONNECT proxies are supported")
+    if not 0 < attestation_timeout_seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
     if proxy is not None and isinstance(trust, StapledSimulationTrust):
         raise UsageError("simulation=True is for a server on this machine, not behind a proxy")
     return Demands(
@@ -59,7 +60,11 @@ def _policy(policy: PolicyLike | None) -> Policy:
         return Policy.for_simulation()
     if isinstance(policy, Policy):
         return policy
-    return Policy.from_toml(_read(policy, "the policy").decode("utf-8", errors="replace"))
+    try:
+        text = _read(policy, "the policy").decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise PolicyError("the policy is not UTF-8") from exc
+    return Policy.from_toml(text)
 
 
 def _trust(simulation: bool | PathLike) -> Trust:

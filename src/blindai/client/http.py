@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx2
 
 from blindai.client.calls import Reply
-from blindai.errors import ResponseError, UnreachableError
+from blindai.errors import ResponseError, UnreachableError, UsageError
 from blindai.transport.origin import Origin
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0
+_VISIBLE = re.compile("[!-~]+")
 
 
 def headers(api_key: str | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    """Return the header of a bearer token, or raise UsageError for what no header can hold.
+
+    Checked here: the HTTP library would quote the key in its own error.
+    """
+    if api_key is None:
+        return {}
+    if not _VISIBLE.fullmatch(api_key):
+        raise UsageError(
+            "the API key is empty, or has a space, a line break or a character outside ASCII",
+            hint="was it read from a file with a line break at its end?",
+        )
+    return {"Authorization": f"Bearer {api_key}"}
 
 
 def timeout(seconds: float) -> httpx2.Timeout:
-    """`seconds` bounds each wait for the server; connecting has its own, shorter bound."""
+    """`seconds` bounds each wait for the server; connecting has its own, shorter bound.
+
+    Raises UsageError for what is no time: zero, negative, infinite, not a number.
+    """
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
     return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
 
 
@@ -38,7 +57,12 @@ def translated(origin: Origin) -> Iterator[None]:
         raise UnreachableError(
             f"{origin.url} did not answer in time", hint="raise timeout_seconds if the model is this slow"
         ) from exc
-    except httpx2.RemoteProtocolError as exc:
+    except httpx2.LocalProtocolError:
+        # Not chained and not quoted: the library's text holds the header that it refused.
+        raise UsageError("the request cannot be sent: HTTP does not allow it as it is") from None
+    except httpx2.InvalidURL as exc:
+        raise UsageError("the request cannot be sent: a name in it is too long") from exc
+    except (httpx2.RemoteProtocolError, httpx2.DecodingError) as exc:
         raise ResponseError(f"{origin.url} broke off its response or sent none") from exc
     except httpx2.TransportError as exc:
         raise UnreachableError(

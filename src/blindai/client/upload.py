@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blindai.client.calls import Reply, repository_path
@@ -25,7 +25,7 @@ class Upload:
     """A model on its way: `source` is a path or the bytes themselves."""
 
     name: str
-    source: Path | bytes
+    source: Path | bytes = field(repr=False)
     size_bytes: int
     sha256: bytes
 
@@ -45,9 +45,13 @@ class Upload:
         """Yield the bytes and report how many have been taken, without holding the file in memory."""
         sent = 0
         for piece in _pieces(self.source):
-            yield piece
             sent += len(piece)
+            if sent > self.size_bytes:
+                break
+            yield piece
             progress(sent, self.size_bytes)
+        if sent != self.size_bytes:
+            raise UsageError("the model changed while it was sent", hint="upload it again")
 
     def read(self, reply: Reply) -> ModelEntry:
         """Return the server's record, or raise ResponseError if it is about other bytes."""
@@ -111,6 +115,10 @@ def _pieces(source: Path | bytes) -> Iterator[bytes]:
         for start in range(0, len(source), CHUNK_BYTES):
             yield bytes(view[start : start + CHUNK_BYTES])
         return
-    with source.open("rb") as file:
+    try:
+        file = source.open("rb")
+    except OSError as exc:
+        raise UsageError(f"cannot read the model: {source}: {exc.strerror}") from exc
+    with file:
         while piece := file.read(CHUNK_BYTES):
             yield piece
