@@ -7,6 +7,7 @@ from typing import Any
 
 from blindai.attestation import vendors
 from blindai.attestation.policy import Policy
+from blindai.attestation.times import shown
 from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS, ChannelFacts, Claims, Floor
 from blindai.attestation.verdict import Check, Outcome, Verdict, fewest_failures, judge, unknown
 from blindai.errors import Reason
@@ -122,8 +123,8 @@ def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]
         now < channel.not_after,
         Reason.KEYSET_EXPIRED,
         source="keyset",
-        found=f"ends {channel.not_after - now:+d} s from now",
-        expected="an end in the future",
+        found=f"until {shown(channel.not_after)}",
+        expected=f"an end after {shown(now)}",
     )
     yield judge(
         "keyset_life",
@@ -138,8 +139,8 @@ def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]
         now >= channel.not_before - CLOCK_SKEW_SECONDS,
         Reason.KEYSET_NOT_YET_VALID,
         source="keyset",
-        found=f"starts {channel.not_before - now:+d} s from now",
-        expected=f"at most {CLOCK_SKEW_SECONDS} s ahead of this clock",
+        found=f"from {shown(channel.not_before)}",
+        expected=f"a start before {shown(now + CLOCK_SKEW_SECONDS)}",
     )
 
 
@@ -182,8 +183,8 @@ def _validity(policy: Policy, now: int) -> Iterator[Check]:
             now < policy.expires,
             Reason.POLICY_EXPIRED,
             source="policy",
-            found=f"ends {policy.expires - now:+d} s from now",
-            expected="a policy that has not expired",
+            found=f"until {shown(policy.expires)}",
+            expected=f"an end after {shown(now)}",
         )
 
 
@@ -194,5 +195,5 @@ def _plain(value: Any) -> Any:
 
 def _show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
+        return f"[{', '.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

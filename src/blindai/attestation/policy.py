@@ -73,6 +73,8 @@ def _load(top: Table, text: str) -> Policy:
         table.finish()
     if "operator" in top and not policy.operator_spki_sha256:
         raise top.error("operator", "says nothing: give spki_sha256, or leave the table out")
+    if "require" in top and not policy.require:
+        raise top.error("require", "says nothing: name a setting, or leave the table out")
     if "models" in top and not policy.models_sha256:
         raise top.error("models", "says nothing: give sha256, or leave the table out")
     return policy

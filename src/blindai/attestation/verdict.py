@@ -101,7 +101,7 @@ def fewest_failures(candidates: Iterable[tuple[Check, ...]]) -> tuple[Check, ...
 
 def _describe(check: Check) -> str:
     if check.outcome is Outcome.FAIL:
-        wanted = f", the policy wants {check.expected}" if check.expected else ""
+        wanted = f", expected {check.expected}" if check.expected else ""
         return f"{check.found}{wanted} [{check.reason}]"
     return check.found
 

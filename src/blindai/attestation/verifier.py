@@ -165,11 +165,25 @@ def _facts(
 def _summary(verdict: Verdict) -> str:
     first = verdict.failures[0]
     more = f" (and {len(verdict.failures) - 1} more)" if len(verdict.failures) > 1 else ""
-    wanted = f", the policy wants {first.expected}" if first.expected else ""
+    wanted = f", expected {first.expected}" if first.expected else ""
     return f"the server does not satisfy the policy: {first.claim} is {first.found}{wanted}{more}"
 
 
+_HINTS = {
+    Reason.MEASUREMENT_MISMATCH: "other code runs there than the policy names: do not send data unless you "
+    "expected an upgrade",
+    Reason.NAME_MISMATCH: "dial a name that the server lists, or start it with --name; the policy's names "
+    "may list others than the one dialled",
+    Reason.OPERATOR_UNKNOWN: "the server shows no certificate of an operator; what `verify "
+    "--save-certificate` wrote is the server's own, not an operator's",
+    Reason.POLICY_EXPIRED: "get a newer policy from whoever made this one",
+    Reason.KEYSET_EXPIRED: "check this computer's clock, and the server's",
+    Reason.KEYSET_NOT_YET_VALID: "check this computer's clock, and the server's",
+    Reason.TCB_STATUS: "the machine needs its vendor's updates; tcb_status in the policy accepts it as it is",
+    Reason.PLATFORM_CONFIGURATION: "the policy's allow_ keys accept such a platform",
+}
+
+
 def _hint(verdict: Verdict) -> str:
-    if Reason.MEASUREMENT_MISMATCH in verdict.reasons:
-        return "other code runs there than the policy names: do not send data unless you expected an upgrade"
-    return "print error.verdict for every claim"
+    """Return what to do about the first failure."""
+    return _HINTS.get(verdict.reasons[0], "")

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from blindai.attestation.times import shown
 from blindai.attestation.trust import Trust
 from blindai.attestation.types import Floor
 from blindai.errors import EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
@@ -169,13 +170,13 @@ def check_dates(valid: Window, now: int) -> None:
     if now < valid.not_before:
         raise EvidenceRejected(
             Reason.COLLATERAL_NOT_YET_VALID,
-            f"collateral is valid from {_show(valid.not_before)}, the clock says {_show(now)}",
+            f"collateral is valid from {shown(valid.not_before)}, the clock says {shown(now)}",
             hint="check this computer's clock",
         )
     if now >= valid.not_after:
         raise EvidenceRejected(
             Reason.COLLATERAL_EXPIRED,
-            f"collateral was valid until {_show(valid.not_after)}, the clock says {_show(now)}",
+            f"collateral was valid until {shown(valid.not_after)}, the clock says {shown(now)}",
             hint="the server must refresh its collateral; check this computer's clock too",
         )
 
@@ -225,10 +226,6 @@ def _date(value: Any) -> int:
     except ValueError as exc:
         raise _malformed("a date cannot be read") from exc
     return int(moment.timestamp())
-
-
-def _show(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _malformed(what: str) -> EvidenceMalformed:
