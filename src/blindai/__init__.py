@@ -51,6 +51,28 @@ _LAZY = {
 }
 
 
+__all__ = [
+    "AsyncClient",
+    "AttestationError",
+    "BlindAIError",
+    "Client",
+    "Policy",
+    "PolicyError",
+    "Prediction",
+    "Reason",
+    "ResponseError",
+    "ServerRefused",
+    "SimulationWarning",
+    "UnreachableError",
+    "UsageError",
+    "Verdict",
+    "aconnect",
+    "async_attested_transport",
+    "attested_transport",
+    "connect",
+]
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'blindai' has no attribute {name!r}")

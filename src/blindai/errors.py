@@ -36,6 +36,8 @@ class BlindAIError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # shown under the message in a traceback
 
 
 class UsageError(BlindAIError, ValueError):

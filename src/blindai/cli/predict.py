@@ -76,18 +76,28 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _value(text: str) -> Any:
+    if text.startswith("@"):
+        return _file(Path(text[1:]))
     try:
-        if text.startswith("@"):
-            path = Path(text[1:])
-            # No pickles: a .npy file from elsewhere must not run code here.
-            if path.suffix != ".npy":
-                return json.loads(path.read_text(encoding="utf-8"))
-            with path.open("rb") as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
         return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        hint = f"a file is given as @{text}" if Path(text).suffix in (".npy", ".json") else _JSON_EXAMPLE
+        raise UsageError("an input is not JSON", hint=hint) from exc
+
+
+_JSON_EXAMPLE = """e.g. --input 'text=["hello"]'"""
+
+
+def _file(path: Path) -> Any:
+    try:
+        if path.suffix == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                # No pickles: a .npy file from elsewhere must not run code here.
+                return np.lib.format.read_array(file, allow_pickle=False)
     except OSError as exc:
-        raise UsageError(f"cannot read {text[1:]}: {exc.strerror}") from exc
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     except (ValueError, EOFError, RecursionError, MemoryError) as exc:
-        raise UsageError(
-            "an input is neither JSON nor @FILE", hint="""e.g. --input 'text=["hello"]'"""
-        ) from exc
+        raise UsageError(f"{path} is not a {path.suffix} file of plain values") from exc
+    raise UsageError(f"{path} is neither a .npy nor a .json file", hint="numpy.save writes one array as .npy")

@@ -159,6 +159,17 @@ def read(call: Call[T], reply: Reply) -> T:
     raise _refusal(reply)
 
 
+# What the server says is for any client of the protocol; this is for users of this one.
+_HINTS = {
+    "input-dtype": "convert an array, e.g. values.astype(np.float32); Python lists take the model's dtype",
+    "input-shape": "-1 stands for any length; client.model(name) shows what the model takes",
+    "model-not-found": "client.models() lists them, as does `blindai models list`",
+    "model-invalid": "export the model to ONNX first, e.g. with torch.onnx.export",
+    "name-invalid": "give another name: name= (Python), --name (command line)",
+    "too-large": "limits are the server's: --max-request-mib, --max-model-mib",
+}
+
+
 def _refusal(reply: Reply) -> ServerRefused:
     message, code = "", ""
     try:
@@ -167,7 +178,7 @@ def _refusal(reply: Reply) -> ServerRefused:
     except (ValueError, KeyError, TypeError, RecursionError):
         message = f"the server answered with status {reply.status}"
     retry = reply.headers.get("retry-after", "")
-    hint = f"try again in {retry} s" if retry.isdecimal() else ""
+    hint = f"try again in {retry} s" if retry.isdecimal() else _HINTS.get(code, "")
     return ServerRefused(reply.status, code, message, hint=hint)
 
 

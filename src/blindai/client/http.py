@@ -64,7 +64,23 @@ def translated(origin: Origin) -> Iterator[None]:
         raise UsageError("the request cannot be sent: a name in it is too long") from exc
     except (httpx2.RemoteProtocolError, httpx2.DecodingError) as exc:
         raise ResponseError(f"{origin.url} broke off its response or sent none") from exc
+    except httpx2.ConnectError as exc:
+        if "SSL" in str(exc) or "TLS" in str(exc):
+            raise UnreachableError(
+                f"{origin.url} does not speak TLS 1.3", hint="is it a BlindAI server, and is that its port?"
+            ) from exc
+        raise _unreachable(origin, exc) from exc
     except httpx2.TransportError as exc:
-        raise UnreachableError(
-            f"cannot reach {origin.url}: {exc}", hint="is the server running there? blindai serve --help"
+        raise _unreachable(origin, exc) from exc
+    except RuntimeError as exc:
+        if "closed" not in str(exc):
+            raise
+        raise UsageError(
+            "this client is closed", hint="connect again, or stay within the `with` block"
         ) from exc
+
+
+def _unreachable(origin: Origin, exc: Exception) -> UnreachableError:
+    return UnreachableError(
+        f"cannot reach {origin.url}: {exc}", hint="is the server running there? blindai serve --help"
+    )

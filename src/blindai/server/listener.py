@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -23,6 +24,11 @@ from blindai.server.protocol import ConnectionLimits, Draining, protocol_class
 from blindai.server.settings import Settings
 
 _BACKLOG = 2048
+_BIND_HINTS = {
+    errno.EADDRINUSE: "another server may be running: choose another port with --port",
+    errno.EADDRNOTAVAIL: "--host is an address of this machine; 0.0.0.0 listens on all of them",
+    errno.EACCES: "ports below 1024 need privileges: choose another with --port",
+}
 _POLL_SECONDS = 0.02
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -45,8 +51,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as exc:
         sock.close()
         raise UsageError(
-            f"cannot listen on {host} port {port}: {exc.strerror}",
-            hint="another server may be running: choose another port with --port",
+            f"cannot listen on {host} port {port}: {exc.strerror}", hint=_BIND_HINTS.get(exc.errno or 0, "")
         ) from exc
     return sock
 

@@ -21,6 +21,8 @@ KEEPALIVE_SECONDS = 60.0  # below the server's 75, so that the client closes fir
 def check_request(request: httpx2.Request, origin: Origin) -> None:
     """Refuse, before a byte is sent, whatever is not a plain request to the attested origin."""
     url = request.url
+    if not url.is_absolute_url:
+        raise UsageError("the request names no server", hint=f"give the client base_url={origin.url!r}")
     if url.scheme != "https":
         raise UsageError(f"only https is attested, not {url.scheme}://", hint=f"use {origin.url}")
     host = url.host.strip("[]").lower().rstrip(".")

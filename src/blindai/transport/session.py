@@ -124,7 +124,8 @@ class Session:
             raise EvidenceRejected(
                 Reason.SIMULATION_MISMATCH,
                 "simulation=True trusts whatever root the server staples: loopback addresses only",
-                hint="pass the root that `blindai serve --simulation` printed: simulation='root.pem'",
+                hint="name the root, which `blindai serve --save-root root.pem` writes: "
+                "simulation='root.pem' (Python), --simulation-root root.pem (command line)",
             )
 
     def _admit(self, attested: Attested, peer: handshake.Peer) -> Attested:
