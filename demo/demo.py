@@ -58,11 +58,15 @@ def running_server() -> Iterator[dict[str, Any]]:
     say("1. serve: another process, a simulated TEE, any free port")
     command = [sys.executable, "-m", "blindai", "serve", "--simulation", "--port", "0", "--json"]
     print("  $", "blindai", *command[3:])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as talk,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=talk, text=True) as process,
+    ):
         try:
             announced = process.stdout.readline() if process.stdout else ""
             if not announced:
-                raise SystemExit("the server did not start; its last words are above")
+                talk.seek(0)
+                raise SystemExit(f"the server did not start:\n{talk.read()}")
             yield json.loads(announced)
         finally:
             process.terminate()
@@ -156,4 +160,7 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
