@@ -90,3 +90,10 @@ def test_members_are_exactly_the_ones_named() -> None:
         members({"a": 1, "secret": 2}, "thing", {"a"})
     with pytest.raises(ValueError, match="thing is not an object"):
         members([], "thing", {"a"})
+
+
+@pytest.mark.parametrize("text", ['"' + r"\"" * 200_000, "[]" * 200_000, '["' * 200_000, "\\[" * 200_000])
+def test_hostile_texts_take_linear_time(text):
+    """Texts made to defeat the depth check end in ValueError, in a moment and without deep recursion."""
+    with pytest.raises(ValueError):  # noqa: PT011  which message does not matter
+        decode_object(f'{{"a":{text}'.encode(), max_bytes=10**7)
