@@ -113,7 +113,6 @@ class RequestCode(StrEnum):
     OUTPUT_NOT_JSON = "output-not-json"  # JSON cannot hold this output: ask for it as binary data
     NAME_INVALID = "name-invalid"
     MODEL_NOT_FOUND = "model-not-found"
-    MODEL_EXISTS = "model-exists"
     MODEL_INVALID = "model-invalid"  # the upload is not a model that the engine can load
     MODEL_DIGEST = "model-digest"  # the upload differs from its Content-Digest
     MODEL_NOT_ACCEPTED = "model-not-accepted"  # not among the models that the caller's policy accepts
@@ -121,7 +120,6 @@ class RequestCode(StrEnum):
     TOO_LARGE = "too-large"
     HEADERS_TOO_LARGE = "headers-too-large"
     ENCODING_UNSUPPORTED = "encoding-unsupported"  # a Content-Encoding: bodies are taken as they are
-    LENGTH_REQUIRED = "length-required"
     UPLOAD_DISABLED = "upload-disabled"
     BUSY = "busy"
     STORAGE_FULL = "storage-full"

@@ -28,8 +28,6 @@ STATUS: Mapping[RequestCode, int] = MappingProxyType(
         RequestCode.NOT_FOUND: 404,
         RequestCode.METHOD_NOT_ALLOWED: 405,
         RequestCode.TIMEOUT: 408,
-        RequestCode.MODEL_EXISTS: 409,
-        RequestCode.LENGTH_REQUIRED: 411,
         RequestCode.MODEL_NOT_ACCEPTED: 412,
         RequestCode.TOO_LARGE: 413,
         RequestCode.ENCODING_UNSUPPORTED: 415,
