@@ -103,7 +103,7 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
 
 
 class _UnattestedStream(httpcore2.AsyncNetworkStream):
-    """A TCP connection, through a proxy or not, before TLS. Nothing is written to it but by TLS."""
+    """A TCP connection, through a proxy or not, before TLS. It can neither write nor read by itself."""
 
     def __init__(
         self, stream: httpcore2.AsyncNetworkStream, session: Session, flights: Sequence[anyio.Lock]
@@ -144,12 +144,6 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
                     return self._session.conclude(body, nonce=nonce, peer=peer)
         except TimeoutError as exc:
             raise self._session.too_slow() from exc
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

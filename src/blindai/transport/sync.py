@@ -105,7 +105,7 @@ class _AttestingBackend(httpcore2.NetworkBackend):
 
 
 class _UnattestedStream(httpcore2.NetworkStream):
-    """A TCP connection, through a proxy or not, before TLS. Nothing is written to it but by TLS."""
+    """A TCP connection, through a proxy or not, before TLS. It can neither write nor read by itself."""
 
     def __init__(
         self, stream: httpcore2.NetworkStream, session: Session, flights: Sequence[threading.Lock]
@@ -143,12 +143,6 @@ class _UnattestedStream(httpcore2.NetworkStream):
             return self._session.conclude(body, nonce=nonce, peer=peer)
         finally:
             flight.release()
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, timeout)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)
 
     def close(self) -> None:
         self._stream.close()
