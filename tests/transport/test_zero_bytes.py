@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
+from collections.abc import Callable
 
 import httpx2
 import pytest
@@ -73,12 +74,8 @@ def test_a_lie_in_the_answer(lie, dial, answering, demands):
     """Every lie is refused with its own reason, and nothing of the request has been sent."""
     lies, reason = LIES[lie]
     with answering(**lies) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer))
-        peer.wait()
-    assert refusal.value.reason is reason
+        assert refused(peer, lambda: dial(demands(peer))) is reason
     assert [connection.attestation_request != b"" for connection in peer.connections] == [True]
-    assert peer.request_bytes == b""
 
 
 def test_the_truth_is_accepted(dial, answering, demands):
@@ -102,14 +99,9 @@ def test_the_attestation_request_carries_no_credentials(dial, answering, demands
 def test_a_replayed_answer_is_refused(dial, tdx, answering, demands):
     """Yesterday's genuine answer, relayed by the holder of another key, is refused."""
     with answering() as honest:
-        dial(demands(honest))
         recorded = _record(tdx, honest)
     with CapturingPeer(lambda _: http_response(recorded)) as attacker:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(attacker))
-        attacker.wait()
-    assert refusal.value.reason is Reason.TLS_KEY_MISMATCH
-    assert attacker.request_bytes == b""
+        assert refused(attacker, lambda: dial(demands(attacker))) is Reason.TLS_KEY_MISMATCH
 
 
 def test_a_replayed_answer_from_the_same_key_is_refused(dial, tdx, demands):
@@ -117,52 +109,35 @@ def test_a_replayed_answer_from_the_same_key_is_refused(dial, tdx, demands):
     identity = TlsIdentity.make("localhost")
     with CapturingPeer(lambda _: http_response(recorded), identities=[identity]) as attacker:
         recorded = _record(tdx, attacker)
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(attacker))
-        attacker.wait()
-    assert refusal.value.reason is Reason.REPORT_DATA_MISMATCH
-    assert attacker.request_bytes == b""
+        assert refused(attacker, lambda: dial(demands(attacker))) is Reason.REPORT_DATA_MISMATCH
 
 
 def test_one_key_swapped_in_the_keyset_is_refused(dial, answering, demands):
     """Genuine evidence whose keyset was re-written for the attacker's key does not bind it."""
     with answering(spki=OTHER_KEY, sent_keyset=lambda raw: _for_key(raw, peer.spki_sha256)) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer))
-        peer.wait()
-    assert refusal.value.reason is Reason.REPORT_DATA_MISMATCH
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer))) is Reason.REPORT_DATA_MISMATCH
 
 
 def test_a_genuine_enclave_with_other_code_is_refused(dial, answering, demands):
     """Diversion: valid evidence of another measurement does not satisfy the policy."""
     mine = Policy.from_toml(policy_toml(simulated_measurements("00" * 32)))
     with answering() as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer, policy=mine))
-        peer.wait()
-    assert refusal.value.reason is Reason.MEASUREMENT_MISMATCH
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer, policy=mine))) is Reason.MEASUREMENT_MISMATCH
 
 
 def test_simulated_evidence_without_simulation_is_refused(dial, answering, demands):
     """Under production trust a simulation is an unknown root."""
     with answering() as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer, trust=ProductionTrust()))
-        peer.wait()
-    assert refusal.value.reason is Reason.ROOT_UNKNOWN
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer, trust=ProductionTrust()))) is Reason.ROOT_UNKNOWN
 
 
 def test_evidence_of_another_root_is_refused_under_simulation(dial, answering, demands):
     """Under simulation trust, whatever ends at another root (a vendor's, another machine's) is refused."""
     with answering() as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer, trust=SimulationTrust([FakeTdx().root_sha256])))
-        peer.wait()
-    assert refusal.value.reason is Reason.ROOT_UNKNOWN
-    assert peer.request_bytes == b""
+        assert (
+            refused(peer, lambda: dial(demands(peer, trust=SimulationTrust([FakeTdx().root_sha256]))))
+            is Reason.ROOT_UNKNOWN
+        )
 
 
 @pytest.mark.parametrize("trust", [SimulationTrust(["00" * 32]), StapledSimulationTrust()])
@@ -174,11 +149,7 @@ def test_production_evidence_is_refused_under_simulation(trust, dial, answering,
         "collateral": {"intel": genuine.collateral},
     }
     with answering(**lies) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer, trust=trust))
-        peer.wait()
-    assert refusal.value.reason is Reason.ROOT_UNKNOWN
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer, trust=trust))) is Reason.ROOT_UNKNOWN
 
 
 def test_evidence_of_another_tee_under_the_same_label_is_refused(dial, answering, demands):
@@ -186,11 +157,7 @@ def test_evidence_of_another_tee_under_the_same_label_is_refused(dial, answering
     sample = evidence.FOLDER / "sgx" / "v3-debug-00a067" / "quote.bin"
     evidence.read("tdx", "v4-uptodate-b0c06f")  # skips, or fails under CI, where there are no samples
     with answering(evidence=[Evidence(TDX_QUOTE, sample.read_bytes())]) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer))
-        peer.wait()
-    assert refusal.value.reason is Reason.QUOTE_MALFORMED
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer))) is Reason.QUOTE_MALFORMED
 
 
 FRAMINGS = {
@@ -207,21 +174,13 @@ FRAMINGS = {
 def test_an_answer_that_is_not_one_plain_response(framing, dial, answering, demands):
     """Surplus bytes, redirects and doubtful framing are refused before the content is looked at."""
     with answering(wrap=FRAMINGS[framing]) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer))
-        peer.wait()
-    assert refusal.value.reason is Reason.ANSWER_FRAMING
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer))) is Reason.ANSWER_FRAMING
 
 
 def test_an_answer_over_the_cap_is_refused(dial, answering, demands):
     """An answer that declares more than 4 MiB is refused without being read."""
     with answering(wrap=lambda body: http_response(body, headers={"Content-Length": str(2**23)})) as peer:
-        with pytest.raises(AttestationError) as refusal:
-            dial(demands(peer))
-        peer.wait()
-    assert refusal.value.reason is Reason.ANSWER_TOO_LARGE
-    assert peer.request_bytes == b""
+        assert refused(peer, lambda: dial(demands(peer))) is Reason.ANSWER_TOO_LARGE
 
 
 def test_a_slow_drip_meets_the_total_deadline(dial, answering, demands):
@@ -287,6 +246,15 @@ def test_a_peer_without_alpn_is_refused(dial, answering, demands):
         peer.wait()
     assert refusal.value.reason is Reason.ANSWER_FRAMING
     assert [connection.received for connection in peer.connections] == [b""]
+
+
+def refused(peer: CapturingPeer, request: Callable[[], object]) -> Reason:
+    """Return why `peer` was refused, having seen that the attestation GET is all that it received."""
+    with pytest.raises(AttestationError) as refusal:
+        request()
+    peer.wait()
+    assert peer.request_bytes == b""
+    return refusal.value.reason
 
 
 def _record(tdx: FakeTdx, peer: CapturingPeer) -> bytes:
