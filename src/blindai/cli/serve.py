@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         from blindai.server import lifecycle, settings  # noqa: PLC0415
     except ModuleNotFoundError as exc:
         raise UsageError(
-            f"the server's packages are not installed ({exc.name})", hint="pip install 'blindai[server]'"
+            f"the server's packages are not installed ({exc.name})",
+            hint="install this package again with its [server] extra",
         ) from exc
     chosen = settings.Settings(
         host=arguments.host,

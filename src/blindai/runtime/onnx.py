@@ -134,7 +134,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime  # noqa: PLC0415 - only once the variable is set
     except ImportError as exc:
         raise UsageError(
-            "onnxruntime is not installed", hint="install the server: pip install 'blindai[server]'"
+            "onnxruntime is not installed", hint="install this package again with its [server] extra"
         ) from exc
     runtime: ModuleType = onnxruntime
     # The logger of the library itself, apart from the sessions', prints to stderr too.
