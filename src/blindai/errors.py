@@ -22,7 +22,7 @@ built on them, and a peer that failed attestation must not be retried.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blindai.reasons import Reason as Reason
 
@@ -38,6 +38,17 @@ class BlindAIError(Exception):
         self.hint = hint
         if hint:
             self.add_note(f"hint: {hint}")  # shown under the message in a traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their message alone, which ours do not take; one that cannot be rebuilt
+        # breaks a whole concurrent.futures.ProcessPoolExecutor.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[BlindAIError], args: tuple[Any, ...], state: dict[str, Any]) -> BlindAIError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(BlindAIError, ValueError):

@@ -9,8 +9,11 @@ import pickle
 import pytest
 
 from blindai.attestation import verifier
+from blindai.attestation.trust import SimulationTrust
+from blindai.attestation.types import ChannelFacts
 from blindai.attestation.verifier import Attested
-from tests.attestation.scene import attest
+from blindai.errors import EvidenceMalformed, Reason
+from tests.attestation.scene import NOW, attest, policy_of
 
 
 def test_it_cannot_be_constructed(tdx):
@@ -65,6 +68,24 @@ def test_it_tells_what_was_proven(tdx):
     """Its text names the TEE and says that it is a simulation."""
     assert "simulated=True" in repr(attest(tdx))
     assert "SIMULATED" in str(attest(tdx).verdict)
+
+
+def test_no_evidence_is_no_proof(tdx):
+    """The parser refuses such an answer first; whoever verifies without it is refused, too."""
+    with pytest.raises(EvidenceMalformed) as caught:
+        verifier.attest(
+            (),
+            tdx.collateral(),
+            keyset_sha256=bytes(32),
+            tls_spki_sha256=bytes(32),
+            challenge_root=bytes(32),
+            channel=ChannelFacts("localhost", ("localhost",), NOW, NOW + 1, simulated=True, settings={}),
+            policy=policy_of(tdx),
+            trust=SimulationTrust([tdx.root_sha256]),
+            floors={},
+            now=NOW,
+        )
+    assert caught.value.reason == Reason.EVIDENCE_MISSING
 
 
 def test_it_ends_after_an_hour_at_the_latest(tdx):

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
 
-from blindai.attestation.trust import StapledSimulationTrust
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from blindai.attestation.intel import collateral as intel_collateral
+from blindai.attestation.trust import (
+    ProductionTrust,
+    SimulationTrust,
+    StapledSimulationTrust,
+    fingerprint,
+)
 from blindai.errors import (
     AttestationError,
     EvidenceForged,
@@ -13,7 +24,7 @@ from blindai.errors import (
     Reason,
 )
 from blindai.tee.simulated import pki
-from blindai.testing import FakeTdx
+from blindai.testing import FakeTdx, TlsIdentity
 from tests.attestation.scene import NOW, Client, assert_refused, refusal, with_intel
 from tests.attestation.scene import attest as attest_answer
 from tests.attestation.vendor_tricks import Workshop, der_of, hidden, pem_of, with_version
@@ -104,6 +115,33 @@ def test_an_authority_cannot_sign_tcb_data(signer):
     assert isinstance(refusal(workshop.attest), EvidenceForged)
 
 
+@pytest.mark.parametrize("piece", ["tcb_info", "qe_identity"])
+@pytest.mark.parametrize(
+    ("names", "accepted"),
+    [
+        (["Intel SGX TCB Signing"], True),
+        (["Intel SGX TCB Reporting"], False),
+        (["Intel SGX TCB Signing", "Intel SGX TCB Reporting"], False),
+        (["Intel SGX TCB Reporting", "Intel SGX TCB Signing"], False),
+        ([], False),
+    ],
+    ids=["the signer", "another name", "named twice", "named second", "no name"],
+)
+def test_the_root_names_who_signs_tcb_data(piece, names, accepted, monkeypatch):
+    """Whatever else the root issues directly, today or one day, does not speak about TCB levels."""
+    workshop = Workshop.make()
+    common = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names]
+    monkeypatch.setattr(pki, "_name", lambda role: x509.Name(common))
+    root = workshop.vendor.root
+    signer = pki._issue("", workshop.platform.certificates, NOW, issuer=root, path_length=None)
+    workshop.replace(workshop.signed_by(signer), piece, f"{piece}_signature")
+    workshop.published[f"{piece}_issuer_chain"] = signer.pem + root.pem
+    if accepted:
+        assert workshop.attest().verdict.accepted
+    else:
+        assert_refused(workshop.attest, Reason.SIGNATURE_INVALID, EvidenceForged)
+
+
 def test_a_crl_of_another_issuer_does_not_clear_a_revoked_platform():
     """The vendor has two CAs for platforms: the list of the other one is genuine, and says nothing here."""
     workshop = Workshop.make(pck_revoked=True)
@@ -133,6 +171,59 @@ def test_the_platform_cas_crl_does_not_stand_in_for_the_roots():
     workshop = Workshop.make(platform_ca_revoked=True)
     workshop.published["root_ca_crl"] = workshop.published["pck_crl"]
     assert_refused(workshop.attest, Reason.SIGNATURE_INVALID, EvidenceForged)
+
+
+def test_chains_of_two_trusted_roots_do_not_add_up():
+    """Who trusts two simulations does not trust a mixture of them: one root ends all four chains."""
+    first, second = (Workshop.make().vendor.root.certificate for _ in range(2))
+    trust = SimulationTrust([fingerprint(first), fingerprint(second)])
+    assert intel_collateral.trusted_root([(first,), (first,)], trust) == first
+    assert_refused(
+        lambda: intel_collateral.trusted_root([(first,), (second,)], trust),
+        Reason.ROOT_UNKNOWN,
+        EvidenceForged,
+    )
+
+
+@pytest.mark.parametrize(
+    ("trust", "words"),
+    [(ProductionTrust(), "Intel's root"), (SimulationTrust(["ab" * 32]), "trusted simulation root")],
+)
+def test_a_refused_root_is_told_from_what_was_expected(tdx, trust, words):
+    """Who meets a simulation by surprise reads so, and who dials a restarted one."""
+    assert words in str(refusal(lambda: attest_answer(tdx, Client(trust=trust))))
+
+
+def test_the_signer_of_tcb_data_is_issued_by_the_root_above_it():
+    """Our own rule, though the library behind it checks the chain, too."""
+    workshop = Workshop.make()
+    stranger = Workshop.make().vendor.tcb_signer
+    intel_collateral.check_signers(intel_collateral.parse(workshop.published))
+    workshop.published["tcb_info_issuer_chain"] = stranger.pem + workshop.vendor.root.pem
+    parsed = intel_collateral.parse(workshop.published)
+    assert_refused(lambda: intel_collateral.check_signers(parsed), Reason.SIGNATURE_INVALID, EvidenceForged)
+
+
+def test_the_edges_of_what_is_valid_now():
+    """The first second counts, the last one does not."""
+    valid = intel_collateral.Window(NOW, NOW + 10)
+    for moment in (NOW, NOW + 9):
+        intel_collateral.check_dates(valid, moment)
+    for moment, reason in (
+        (NOW - 1, Reason.COLLATERAL_NOT_YET_VALID),
+        (NOW + 10, Reason.COLLATERAL_EXPIRED),
+    ):
+        assert_refused(lambda moment=moment: intel_collateral.check_dates(valid, moment), reason)
+
+
+@pytest.mark.parametrize("value", [True, "18", None, 18.0])
+@pytest.mark.parametrize("piece", ["tcb_info", "qe_identity"])
+def test_an_evaluation_number_is_a_number(tdx, piece, value):
+    """Our own rule, though the library behind it reads these texts, too: a floor is raised with it."""
+    parsed = intel_collateral.parse(tdx.collateral()["intel"])
+    text = {**getattr(parsed, piece), "tcbEvaluationDataNumber": value}
+    other = dataclasses.replace(parsed, **{piece: text})
+    assert_refused(lambda: intel_collateral.freshness(other), Reason.COLLATERAL_MALFORMED)
 
 
 def test_signed_texts_are_not_interchangeable():
@@ -200,6 +291,27 @@ def test_the_older_evaluation_counts(piece):
     assert attest_answer(tdx).freshness.tcb_evaluation == 3
 
 
+@pytest.mark.parametrize(
+    ("surplus", "reason"), [(0, Reason.SIGNATURE_INVALID), (1, Reason.COLLATERAL_TOO_LARGE)]
+)
+def test_collateral_up_to_its_largest_size_is_read(tdx, surplus, reason):
+    """256 KiB in all; blanks behind the JSON make it that large, and break its signature."""
+    members = tdx.collateral()["intel"]
+    blanks = intel_collateral.MAX_COLLATERAL_BYTES - sum(map(len, members.values())) + surplus
+    collateral = with_intel(tdx, tcb_info=members["tcb_info"] + " " * blanks)
+    assert_refused(lambda: attest_answer(tdx, collateral=collateral), reason)
+
+
+@pytest.mark.parametrize("value", [None, True, 1, [], ["00"], {}], ids=repr)
+@pytest.mark.parametrize("member", sorted(intel_collateral.MEMBERS))
+def test_every_member_is_a_text(tdx, member, value):
+    """JSON has other types; none of them is hexadecimal, PEM or the text that was signed."""
+    collateral = with_intel(tdx, **{member: value})
+    assert_refused(
+        lambda: attest_answer(tdx, collateral=collateral), Reason.COLLATERAL_MALFORMED, EvidenceMalformed
+    )
+
+
 @pytest.mark.parametrize("member", ["pck_crl_issuer_chain", "tcb_info_issuer_chain", "tcb_info", "pck_crl"])
 @pytest.mark.parametrize("text", ["\ud800", "\0", "\u212a", "9" * 5000, "[" * 2000], ids=ascii)
 def test_hostile_text_ends_in_our_own_error(tdx, member, text):
@@ -234,6 +346,29 @@ def test_a_negative_serial_number_ends_in_our_own_error():
     der[der.index(bytes.fromhex("a00302010202")) + 7] |= 0x80
     workshop.pck_chain = pem_of(bytes(der)) + workshop.vendor.platform_ca.pem + workshop.vendor.root.pem
     assert isinstance(refusal(workshop.attest), AttestationError)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@pytest.mark.parametrize(("serial", "accepted"), [(0x80, False), (0, False), (1, True)])
+def test_a_serial_number_is_positive(serial, accepted):
+    """Zero is none either (RFC 5280, 4.1.2.2), and one is the first that is."""
+    der = der_of(TlsIdentity.make("localhost", now=NOW).certificate.public_bytes(Encoding.PEM).decode())
+    at = der.index(bytes.fromhex("a003020102")) + 5
+    other = pem_of(_resized(der[:at] + bytes([2, 1, serial]) + der[at + 2 + der[at + 1] :])).encode()
+    if accepted:
+        assert len(intel_collateral.certificates(other)) == 1
+    else:
+        error = refusal(lambda: intel_collateral.certificates(other))
+        assert error.reason == Reason.CERTIFICATE_MALFORMED
+
+
+def _resized(der):
+    """Return a certificate whose two outer lengths fit again what is in them."""
+    outer, inner = der[:2], der[4:6]
+    assert outer == inner == bytes.fromhex("3082")
+    removed = int.from_bytes(der[2:4], "big") + 4 - len(der)
+    lengths = [int.from_bytes(der[at : at + 2], "big") - removed for at in (2, 6)]
+    return outer + lengths[0].to_bytes(2, "big") + inner + lengths[1].to_bytes(2, "big") + der[8:]
 
 
 def test_a_root_with_an_unreadable_name_ends_in_our_own_error():

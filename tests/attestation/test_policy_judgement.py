@@ -49,6 +49,21 @@ def test_entries_do_not_add_up(tdx):
     assert error.reason == Reason.MEASUREMENT_MISMATCH
 
 
+def test_an_entry_for_another_tee_is_not_asked(tdx):
+    """A quote is judged by the entries for its own TEE, and the refusal names the TEEs that there are."""
+    (own,) = policy_of(tdx).accept
+    elsewhere = dataclasses.replace(own, tee="another")
+    (other_code,) = Policy.from_toml(policy_text(another_code())).accept
+    policy = dataclasses.replace(policy_of(tdx), accept=(elsewhere, other_code))
+    assert refusal(lambda: attest(tdx, Client(policy=policy))).reason == Reason.MEASUREMENT_MISMATCH
+    for accept, expected in (((elsewhere,), "another"), ((), "nothing")):
+        policy = dataclasses.replace(policy_of(tdx), accept=accept)
+        error = refusal(lambda policy=policy: attest(tdx, Client(policy=policy)))
+        assert [(check.reason, check.expected) for check in error.verdict.failures] == [
+            (Reason.TEE_NOT_ACCEPTED, expected)
+        ]
+
+
 @pytest.mark.parametrize(
     ("demanded", "stated", "accepted"),
     [
@@ -120,6 +135,7 @@ def test_no_measurement_demanded_is_for_simulations_only(tdx):
     verdict = attest(tdx, Client(policy=policy)).verdict
     outcomes = {check.claim: check.outcome for check in verdict.checks}
     assert outcomes["mrtd"] is outcomes["rtmr2"] is Outcome.UNKNOWN
+    assert "mrowner" not in outcomes  # all zeros: nobody set it
     real = dataclasses.replace(claims_of(tdx), simulated=False)
     assert Reason.MEASUREMENT_MISMATCH in judged(policy, real, simulated=False).reasons
 
@@ -131,6 +147,36 @@ def test_a_simulation_without_a_policy_still_has_a_good_platform(knobs):
     """What is not demanded is the code, and nothing else."""
     error = refusal(lambda: attest(FakeTdx(now=NOW, **knobs), Client(policy=Policy.for_simulation())))
     assert isinstance(error, EvidenceRejected)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "failed"),
+    [(0, 1, []), (0, 48 * 3600, []), (10, 10, ["keyset_life"]), (-10, 0, ["keyset_valid"])],
+)
+def test_each_edge_of_a_keysets_life_is_a_claim_of_its_own(tdx, start, end, failed):
+    """A keyset that ends as it starts lives for no time; one that ends now has ended."""
+    channel = dataclasses.replace(GOOD_CHANNEL, not_before=NOW + start, not_after=NOW + end)
+    verdict = judged(Policy.from_toml(strict(tdx)), claims_of(tdx), channel)
+    assert [check.claim for check in verdict.failures] == failed
+
+
+def test_a_refusal_says_what_was_found_and_what_was_demanded(tdx):
+    """The first mismatch in words, and how many more there are."""
+    policy = policy_of(tdx, tables="[require]\nsandbox = true\nisolation = 'process'")
+    error = refusal(lambda: attest(tdx, Client(policy=policy), settings={"isolation": "process"}))
+    assert "settings.sandbox is not stated, expected true" in str(error)
+    assert " more)" not in str(error)
+    error = refusal(lambda: attest(tdx, Client(policy=policy), settings={"sandbox": False}))
+    assert "settings.sandbox is false, expected true (and 1 more)" in str(error)
+
+
+def test_the_anchor_is_shown_by_its_name(tdx):
+    """The root that ended the chain says what this is."""
+    for simulated, name in ((True, "simulation root"), (False, "vendor's root")):
+        claims = dataclasses.replace(claims_of(tdx), simulated=simulated)
+        anchor = judged(policy_of(tdx), claims, simulated=simulated).checks[0]
+        assert anchor.outcome is Outcome.PASS
+        assert anchor.found.startswith(name)
 
 
 def test_an_empty_verdict_accepts_nothing():

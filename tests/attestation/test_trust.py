@@ -7,6 +7,7 @@ import inspect
 import pytest
 from cryptography import x509
 
+from blindai.attestation import trust as trust_module
 from blindai.attestation.trust import (
     PINNED_ROOTS,
     SIMULATION_MARK,
@@ -18,7 +19,7 @@ from blindai.attestation.trust import (
 from blindai.errors import UsageError
 from blindai.testing import TlsIdentity
 from tests import evidence
-from tests.attestation.vendor_tricks import Workshop
+from tests.attestation.vendor_tricks import Workshop, der_of
 
 INTEL = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"
 
@@ -102,6 +103,22 @@ def test_a_stapled_root_must_say_that_it_is_a_simulation():
     assert not trust.accepts("intel", TlsIdentity.make("localhost", is_authority=True).certificate)
     assert not trust.accepts("intel", TlsIdentity.make(SIMULATION_MARK, is_authority=True).certificate)
     assert trust.simulated is True
+
+
+def test_a_root_whose_name_cannot_be_read_carries_no_mark():
+    """Nothing is trusted for a name that nobody can read."""
+    der = der_of(Workshop.make().vendor.root.pem)
+    subject = der.rindex(SIMULATION_MARK.encode() + b": SGX Root CA")
+    strange = x509.load_der_x509_certificate(der[:subject] + b"\xff\xfe" + der[subject + 2 :])
+    assert not StapledSimulationTrust().accepts("intel", strange)
+
+
+def test_a_pinned_root_with_the_mark_is_still_no_simulation(monkeypatch):
+    """What is pinned as production never passes for a simulation, whatever it calls itself."""
+    root = simulated_root()
+    assert StapledSimulationTrust().accepts("intel", root)
+    monkeypatch.setattr(trust_module, "_EVERY_PINNED_ROOT", frozenset({fingerprint(root)}))
+    assert not StapledSimulationTrust().accepts("intel", root)
 
 
 @pytest.mark.parametrize("trust", [ProductionTrust, StapledSimulationTrust])

@@ -138,10 +138,13 @@ def test_an_answer_that_breaks_off_is_unreachable(cut):
     assert isinstance(caught.value, UnreachableError)
 
 
-def test_a_busy_server_is_unreachable():
-    """503 says that evidence cannot be made now; it is no AttestationError, trying again may help."""
+@pytest.mark.parametrize(
+    "status", ["408 Request Timeout", "429 Too Many Requests", "503 Service Unavailable"]
+)
+def test_a_busy_server_is_unreachable(status):
+    """It cannot give evidence now; that is no AttestationError, trying again may help."""
     with pytest.raises(UnreachableError) as caught:
-        fetch(headed(LENGTH, "Retry-After: 1", status="503 Service Unavailable"))
+        fetch(headed(LENGTH, "Retry-After: 1", status=status))
     assert not isinstance(caught.value, AttestationError)
     assert caught.value.hint
 

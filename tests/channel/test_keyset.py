@@ -165,6 +165,22 @@ def test_a_member_of_the_wrong_kind_is_refused(member, value):
     refused(changed(**{member: value}))
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("names", ["a"]),
+        ("names", ["a.example"] * keyset.MAX_NAMES),
+        ("names", ["a" * 256]),
+        ("not_before", 0),
+        ("not_after", 2**53 - 1),
+    ],
+)
+def test_the_edges_of_what_is_allowed_are_read(member, value):
+    """32 names of 256 characters, and every moment that a double holds exactly."""
+    read = getattr(keyset.parse(changed(**{member: value})), member)
+    assert read == (tuple(value) if isinstance(value, list) else value)
+
+
 @pytest.mark.parametrize("name", ["a b", "a\u0000", "a\u001b[2j", "a\nb"])
 def test_a_name_with_a_blank_or_a_control_character_is_refused(name):
     """It cannot be dialled, but it would be shown."""

@@ -104,6 +104,13 @@ def test_an_operator_that_nobody_demanded_is_shown_as_unknown(tdx):
     assert (str(check.outcome), check.found) == ("unknown", host.pin)
 
 
+def test_only_a_pinned_operator_ends_a_proof(tdx):
+    """A proof ends with the certificate it rests on, and with no other that a server staples."""
+    host = Operator(end=600)
+    assert judged(tdx, host.issue(), host.pem, host.pin).not_after == NOW + 600
+    assert judged(tdx, host.issue(), host.pem).not_after == NOW + 3600
+
+
 def test_another_operator_than_the_pinned_one_is_refused(tdx):
     """A genuine operator, but not yours."""
     host = Operator()
@@ -171,6 +178,14 @@ def test_a_server_that_issues_its_own_certificate_is_its_own_operator_only(tdx):
     assert check_of(judged(tdx, own.certificate, own.pem)).found == own.pin
     error = refusal(lambda: judged(tdx, own.certificate, own.pem, HOST.pin))
     assert error.reason == Reason.OPERATOR_MISMATCH
+
+
+def test_an_operators_certificate_up_to_the_largest_is_read(tdx):
+    """16 KiB of PEM, and not one character more."""
+    longest = HOST.pem + "\n" * (operator.MAX_CERTIFICATE_BYTES - len(HOST.pem))
+    assert check_of(judged(tdx, HOST.issue(), longest)).found == HOST.pin
+    error = refusal(lambda: judged(tdx, HOST.issue(), longest + "\n"))
+    assert error.reason == Reason.CERTIFICATE_MALFORMED
 
 
 MALFORMED = {

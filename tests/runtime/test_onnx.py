@@ -313,3 +313,10 @@ def test_nothing_is_printed():
     )
     result = run_python(program, PYTHONPATH=f"{SOURCES}{os.pathsep}{SOURCES.parent}")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_name_that_is_not_text_is_refused(engine):
+    """ONNX files may hold any bytes as a name; the refusal is ours, not Python's."""
+    model = onnx.load_from_string(models.identity())
+    text = model.SerializeToString().replace(b"x", b"\xff")
+    assert refusal(engine, text).code == RequestCode.MODEL_INVALID

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 
 import pytest
 
@@ -95,6 +97,53 @@ def test_a_slow_body_times_out(tight: RunningServer):
     """A body shorter than its Content-Length, with nothing following, gets 408 and the connection ends."""
     (reply,) = raw.send(tight, raw.post("/v2/repository/index", b"Content-Length: 100", body=b"abc"))
     assert (reply.status, reply.code) == (408, "timeout")
+
+
+def test_a_body_that_came_fast_and_stops_times_out():
+    """What was sent quickly buys no time to stop: the memory it holds is everybody's."""
+    with running_server(request_read_timeout_seconds=0.5, min_body_bytes_per_second=1000) as server:
+        assert server.upload("identity", models.identity()).status == 201
+        (reply,) = raw.send(server, raw.post(INFER, b"Content-Length: 100000", body=b"x" * 99_999))
+    assert (reply.status, reply.code) == (408, "timeout")
+
+
+def test_a_client_that_does_not_read_is_cut_off():
+    """It holds neither the request's bytes in the shared budget nor, for long, its connection."""
+    count = 4_000_000
+    head = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "x",
+                    "datatype": "FP32",
+                    "shape": [count],
+                    "parameters": {"binary_data_size": 4 * count},
+                }
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    body = head + bytes(4 * count)
+    lengths = b"Content-Length: %d\r\nInference-Header-Content-Length: %d" % (len(body), len(head))
+    with running_server(
+        max_buffered_request_bytes=len(body) + 1000,
+        max_request_bytes=len(body),
+        request_read_timeout_seconds=1,
+        min_body_bytes_per_second=1_000_000,
+        tls_close_seconds=0.2,
+        drain_seconds=0.5,
+    ) as server:
+        assert server.upload("identity", models.identity()).status == 201
+        with server.connect() as deaf:
+            deaf.sendall(raw.post(INFER, lengths, body=body))
+            assert deaf.recv(1)
+            assert server.request("POST", INFER, BODY).status == 200
+            time.sleep(3)
+            received = 1
+            with contextlib.suppress(OSError):
+                while piece := deaf.recv(1 << 20):
+                    received += len(piece)
+            assert received < 4 * count
 
 
 def test_an_idle_connection_is_closed(tight: RunningServer):

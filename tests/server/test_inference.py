@@ -263,3 +263,11 @@ def test_too_many_at_once():
             (busy,) = [answer for answer in answers if answer.status == 429]
             assert int(busy.headers["retry-after"]) > 0
             assert json.loads(busy.read())["code"] == "busy"
+
+
+def test_the_largest_request_fits_into_the_buffer():
+    """A limit for one request above that for all of them would answer "try again" for ever."""
+    with running_server(max_request_bytes=200_000, max_buffered_request_bytes=100_000) as server:
+        assert server.upload("identity", models.identity()).status == 201
+        reply = server.infer("identity", [tensor("x", "FP32", [50_000], [0] * 50_000)])
+        assert reply.status == 200

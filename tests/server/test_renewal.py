@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
 import blindai
+from blindai.channel.keyset import Software
+from blindai.server import lifecycle
+from blindai.server.identity import Identities, new_identity
 from tests.serving import exchange, running_server
 
 LIFE_SECONDS = 4
@@ -47,3 +51,33 @@ def test_an_open_connection_keeps_its_keyset(server):
         before = exchange(connection, "GET", path).json()["keyset"]
         _outlive_the_first_keyset(server.ready["certificate_pem"], server)
         assert exchange(connection, "GET", path).json()["keyset"] == before
+
+
+async def test_a_renewal_that_fails_is_tried_again():
+    """A moment without file descriptors does not leave the server with keys that end."""
+    first = _identity(now=int(time.time()))
+    identities = Identities(first)
+    failures = [OSError(24, "Too many open files")]
+
+    def fresh(*, now):
+        if failures:
+            raise failures.pop()
+        return _identity(now=now)
+
+    task = asyncio.create_task(lifecycle._renew(identities, fresh, 1))
+    async with asyncio.timeout(20):
+        while identities.current is first:
+            await asyncio.sleep(0.02)
+    task.cancel()
+    assert not failures
+
+
+def _identity(*, now):
+    return new_identity(
+        ("localhost",),
+        now=now,
+        life_seconds=1,
+        software=Software("1", "0" * 64),
+        settings={"telemetry": "none"},
+        simulated=True,
+    )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
 import weakref
 
@@ -81,4 +83,29 @@ async def test_idle_threads_hold_nothing():
     await threads.run(lambda: None)
     await asyncio.sleep(0)
     assert reference() is None
+    threads.close()
+
+
+async def test_a_failed_call_leaves_nothing_behind():
+    """What a call that raised had in its hands is free at once, without the garbage collector."""
+
+    class Payload:
+        pass
+
+    def fail(payload):
+        raise ValueError(id(payload))
+
+    threads = BoundedThreads("test", threads=1, max_waiting=0)
+    payload = Payload()
+    reference = weakref.ref(payload)
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            await threads.run(lambda payload=payload: fail(payload))
+        del payload
+        await threads.run(lambda: None)
+        await asyncio.sleep(0)
+        assert reference() is None
+    finally:
+        gc.enable()
     threads.close()

@@ -139,6 +139,17 @@ def test_an_expired_proof_ends_a_pooled_connection(answering, client):
         assert _attestations(peer) == 2
 
 
+def test_a_proof_that_is_about_to_end_begins_no_request(answering, client):
+    """In its last second nothing is started on it: the request could leave after its end, and fail."""
+    clock = [time.time()]
+    with answering() as peer:
+        session = client(peer, clock=lambda: clock[0])
+        session.get("/v2")
+        clock[0] += 3599
+        session.get("/v2")
+        assert _attestations(peer) == 2
+
+
 def test_rolled_back_collateral_is_refused(demands, tdx):
     """Collateral older than what this transport has seen is refused, though its dates hold."""
     newer = FakeTdx(root=tdx.root, tcb_evaluation=20)

@@ -159,6 +159,14 @@ def test_json_has_its_own_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decode_request(b"".join(parts), length).inputs[0].shape == (1000,)
 
 
+def test_json_of_countless_lists_is_refused_before_it_is_parsed():
+    """Countless empty lists would hold up every other request while they are made."""
+    body = b'{"inputs": [' + b"[]," * (inference.MAX_JSON_BRACKETS + 1) + b"[]]}"
+    with pytest.raises(RequestError) as caught:
+        decode_request(body, None)
+    assert caught.value.code == "too-large"
+
+
 @pytest.mark.parametrize(
     ("header", "raw"),
     [

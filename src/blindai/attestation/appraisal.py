@@ -168,7 +168,7 @@ def _settings(channel: ChannelFacts, policy: Policy) -> Iterator[Check]:
         found = channel.settings.get(key)
         yield judge(
             f"settings.{key}",
-            found is not None and _plain(found) == _plain(wanted),
+            _plain(found) == _plain(wanted),
             Reason.SETTING_MISMATCH,
             source="keyset",
             found="not stated" if found is None else _show(found),

@@ -158,9 +158,13 @@ def conclude(
     )
 
 
+# Request timeout, too many connections, no evidence at the moment: none of them speaks against the server.
+_BUSY = (408, 429, 503)
+
+
 def _check_response(response: h11.Response) -> None:
     lengths = [value for name, value in response.headers if name == b"content-length"]
-    if response.status_code == 503:
+    if response.status_code in _BUSY:
         raise UnreachableError(
             "the server cannot give evidence at the moment", hint="try again in a few seconds"
         )

@@ -58,9 +58,11 @@ class OnnxEngine:
                 enable_fallback=0,
                 read_config_from_model=0,
             )
+            return OnnxModel(self._runtime, session)
+        except RequestError:
+            raise
         except Exception as exc:  # noqa: BLE001 - the boundary: onnxruntime's errors share no other base
             raise RequestError(RequestCode.MODEL_INVALID, _why_not_loaded(exc)) from None
-        return OnnxModel(self._runtime, session)
 
     def _options(self) -> Any:
         options = self._runtime.SessionOptions()
@@ -188,6 +190,8 @@ def _from_value(result: Any) -> NDArray[Any]:
 def _why_not_loaded(exc: Exception) -> str:
     """One sentence for each class of onnxruntime's errors, in place of its text."""
     kind = type(exc).__name__
+    if kind == "UnicodeDecodeError":
+        return "a name of its inputs, outputs or dimensions is not UTF-8 text"
     if kind == "InvalidProtobuf":
         return "the model is not an ONNX file"
     if kind == "NotImplemented":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import traceback
@@ -42,7 +43,9 @@ class App:
         body: Body | None = None
         try:
             body = Body(receive, scope["headers"], self._pace)
-            await self._send(await self._respond(scope, body), body, send)
+            response = await self._respond(scope, body)
+            body.release()  # nobody needs the request any more, however long the answer takes to leave
+            await self._send(response, body, self._paced(send))
         except RequestError as exc:  # the framing itself is not clear: nothing after it can be trusted
             await _start(send, response := error_response(exc), close=True)
             await _finish(send, response)
@@ -51,6 +54,20 @@ class App:
         finally:
             if body is not None:
                 body.release()
+
+    def _paced(self, send: Send) -> Send:
+        """A client that does not read may not hold its answer and its connection for ever."""
+
+        async def paced(message: Any) -> None:
+            count = len(message.get("body", b""))
+            patience = self._pace.grace_seconds + count / self._pace.min_bytes_per_second
+            try:
+                async with asyncio.timeout(patience):
+                    await send(message)
+            except TimeoutError:
+                raise ClientGone from None
+
+        return paced
 
     async def _respond(self, scope: Scope, body: Body) -> Response:
         try:

@@ -26,7 +26,10 @@ class Hasher(Protocol):
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a body may come: `grace_seconds` first, then this rate on average."""
+    """How slow a body may come, and a response be read: never more than `grace_seconds` behind this rate.
+
+    Not on average over the body: who sent much at once could then stop for hours, with the budget in hand.
+    """
 
     grace_seconds: float
     min_bytes_per_second: int
@@ -56,7 +59,8 @@ class Body:
     def __init__(self, receive: Receive, headers: Sequence[tuple[bytes, bytes]], pace: Pace) -> None:
         self._receive = receive
         self._pace = pace
-        self._taken: list[tuple[Budget, int]] = []
+        self._budget: Budget | None = None
+        self._taken_bytes = 0
         lengths = [value for name, value in headers if name == b"content-length"]
         codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
         chunked = bool(codings)
@@ -82,16 +86,20 @@ class Body:
             return b""
         # BytesIO hands out what it has gathered without copying it again.
         gathered = io.BytesIO()
-        started = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        patience = self._pace.grace_seconds
         received = 0
+        self._budget = budget
         while True:
-            allowed = self._pace.grace_seconds + received / self._pace.min_bytes_per_second
-            chunk, is_last = await self._next(deadline=started + allowed)
+            asked = clock()
+            chunk, is_last = await self._next(deadline=asked + patience)
+            earned = len(chunk) / self._pace.min_bytes_per_second
+            patience = min(self._pace.grace_seconds, patience - (clock() - asked) + earned)
             received += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes)
             budget.take(len(chunk))
-            self._taken.append((budget, len(chunk)))
+            self._taken_bytes += len(chunk)
             if hasher is not None:
                 hasher.update(chunk)
             if is_last and received == len(chunk):
@@ -117,9 +125,9 @@ class Body:
 
     def release(self) -> None:
         """Give the bytes read back to their budget."""
-        for budget, count in self._taken:
-            budget.give_back(count)
-        self._taken.clear()
+        if self._budget is not None:
+            self._budget.give_back(self._taken_bytes)
+            self._taken_bytes = 0
 
     async def _next(self, deadline: float) -> tuple[bytes, bool]:
         """Return what has arrived, and whether it is the end."""

@@ -154,8 +154,13 @@ async def _renew(identities: Identities, fresh: Callable[..., Identity], life_se
         await asyncio.sleep(min(60.0, life_seconds / 16))
         now = int(time.time())
         if now >= identities.current.not_after - life_seconds / 4:
-            identities.renew(fresh(now=now), now=now)
-            _log.info("new keys and a new keyset; connections made before keep theirs")
+            try:
+                identities.renew(fresh(now=now), now=now)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, without new keys no client comes back
+                # File descriptors may have run out for a moment; a quarter of the life is left to try again.
+                _log.error("no new keys: %s; trying again", type(exc).__name__)  # noqa: TRY400 - no contents
+            else:
+                _log.info("new keys and a new keyset; connections made before keep theirs")
 
 
 class _Services:
@@ -174,10 +179,13 @@ class _Services:
         )
         self._loading = BoundedThreads("blindai-load", threads=1, max_waiting=settings.max_waiting_loads)
         inference_limits = InferenceLimits(
-            settings.max_request_bytes, Budget(settings.max_buffered_request_bytes)
+            settings.max_request_bytes,
+            Budget(max(settings.max_buffered_request_bytes, settings.max_request_bytes)),
         )
         upload_limits = UploadLimits(
-            settings.model_upload, settings.max_model_bytes, Budget(settings.max_buffered_upload_bytes)
+            settings.model_upload,
+            settings.max_model_bytes,
+            Budget(max(settings.max_buffered_upload_bytes, settings.max_model_bytes)),
         )
         router = Router(
             [

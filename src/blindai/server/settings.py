@@ -25,8 +25,9 @@ class Settings:
     """What an operator may choose. The defaults are the safe choice.
 
     `names` are the host names and addresses that clients may dial; without any, they follow from `host`.
-    `max_buffered_*_bytes` bound the bodies held at one time, over all connections. A body has to keep up
-    `min_body_bytes_per_second` on average once `request_read_timeout_seconds` have passed.
+    `max_buffered_*_bytes` bound the bodies held at one time, over all connections;
+    one of the largest size always fits. A body may fall
+    behind `min_body_bytes_per_second` by at most `request_read_timeout_seconds`.
     """
 
     host: str = "127.0.0.1"

@@ -60,7 +60,12 @@ class BoundedThreads:
         future: asyncio.Future[T] = loop.create_future()
         self._pending += 1
         self._jobs.put(_Job(call, loop, future))
-        return await future
+        try:
+            return await future
+        finally:
+            # An error that was raised holds this frame, and the frame the future, which holds the error: a
+            # refused request, with all its bytes, would stay in memory until the garbage collector comes by.
+            del future
 
     def close(self) -> None:
         """Let the threads end after the calls that are queued. Does not wait."""

@@ -183,7 +183,7 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         if info == "blindai_attested":
             return self._attested
-        if info == "is_readable" and self._session.expired(self._attested):
+        if info == "is_readable" and self._session.ending(self._attested):
             return True
         return self._stream.get_extra_info(info)
 

@@ -23,6 +23,7 @@ from blindai.transport.origin import Origin, is_loopback
 
 DEFAULT_ATTESTATION_TIMEOUT_SECONDS = 30.0
 MAX_KNOWN_KEYS = 256
+ENDING_SECONDS = 2
 FLIGHTS = 64  # a stalled replica holds up those of its own share of keys only
 
 
@@ -42,7 +43,7 @@ class Demands:
 
 
 class Session:
-    """Attested keys and floors, in memory, for one origin, one policy and one trust. Thread-safe."""
+    """Proofs by certificate, and floors, in memory, for one origin, one policy and one trust. Thread-safe."""
 
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
@@ -63,12 +64,20 @@ class Session:
         return int(self.demands.clock())
 
     def known(self, peer: handshake.Peer) -> Attested | None:
-        """Return the unexpired proof for the peer's key, if there is one."""
+        """Return the unexpired proof for the certificate that the peer showed, if there is one."""
         with self._lock:
             attested = self._known.get(peer.certificate)
-        if attested is None or self.expired(attested):
+        if attested is None or self.ending(attested):
             return None
         return self._admit(attested, peer)
+
+    def ending(self, attested: Attested) -> bool:
+        """Whether no request should begin under this proof any more.
+
+        A little before it has expired: between the pool's choice of a connection and the first byte other
+        threads run, and a request that nothing is wrong with would be refused by `require_fresh`.
+        """
+        return self.expired(attested) or self.now() >= attested.not_after - ENDING_SECONDS
 
     def expired(self, attested: Attested) -> bool:
         now = self.now()

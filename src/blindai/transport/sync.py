@@ -177,7 +177,7 @@ class AttestedStream(httpcore2.NetworkStream):
         if info == "blindai_attested":
             return self._attested
         # The pool drops an idle connection that is readable: an expired proof ends the connection.
-        if info == "is_readable" and self._session.expired(self._attested):
+        if info == "is_readable" and self._session.ending(self._attested):
             return True
         return self._stream.get_extra_info(info)
 

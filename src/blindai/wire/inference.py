@@ -22,7 +22,9 @@ from blindai.wire.tensors import Tensor, from_bytes, from_json_data, to_bytes, t
 ACCEPTED_MODELS_HEADER = "BlindAI-Accept-Model-SHA256"
 HEADER_LENGTH_HEADER = "Inference-Header-Content-Length"
 
-MAX_JSON_BYTES = 64 * 2**20  # Python objects take many times the room of their JSON
+# Decoding holds up every other request, and Python's objects take up to sixty times the room of their JSON.
+MAX_JSON_BYTES = 8 * 2**20
+MAX_JSON_BRACKETS = 2**18  # the garbage collector's time grows faster than their number
 MAX_TENSORS = 1024  # of one message
 
 Parts = list[bytes | memoryview]
@@ -167,8 +169,14 @@ def _split(body: bytes | bytearray | memoryview, header_length: int | None) -> t
             RequestCode.TOO_LARGE,
             f"more than {MAX_JSON_BYTES} bytes of JSON: send the tensors as binary data",
         )
+    text = bytes(view[:length])
+    if text.count(b"[") + text.count(b"{") > MAX_JSON_BRACKETS:
+        raise RequestError(
+            RequestCode.TOO_LARGE,
+            f"more than {MAX_JSON_BRACKETS} lists and objects: send the tensors as binary data",
+        )
     try:
-        header = orjson.loads(view[:length])
+        header = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
         # Not chained: that exception carries the whole document, which is somebody's private data.
         raise _malformed(f"not JSON, at character {exc.pos} of {length} bytes") from None

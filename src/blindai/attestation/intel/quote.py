@@ -43,7 +43,7 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         end = self.offset + count
-        if count < 0 or end > len(self._data):
+        if end > len(self._data):
             raise _malformed("it is truncated")
         piece = self._data[self.offset : end]
         self.offset = end
