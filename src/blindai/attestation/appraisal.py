@@ -9,7 +9,7 @@ from blindai.attestation import vendors
 from blindai.attestation.policy import Policy
 from blindai.attestation.times import shown
 from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS, ChannelFacts, Claims, Floor
-from blindai.attestation.verdict import Check, Outcome, Verdict, fewest_failures, judge, unknown
+from blindai.attestation.verdict import Check, Outcome, Verdict, established, fewest_failures, judge, unknown
 from blindai.errors import Reason
 
 CLOCK_SKEW_SECONDS = 5 * 60
@@ -28,7 +28,9 @@ def appraise(claims: Claims, channel: ChannelFacts, *, policy: Policy, floor: Fl
         policy_sha256=policy.sha256,
         checks=(
             _anchor(claims, channel),
-            *_code(claims, policy),
+            *(established(claim, shown, source="evidence") for claim, shown in claims.verified.items()),
+            established("report_data", "of this server's keys and this challenge", source="evidence"),
+            *_code(claims, policy, now),
             *_rollback(claims, floor),
             *_channel(channel, policy, now),
             _operator(channel, policy),
@@ -46,14 +48,14 @@ def _anchor(claims: Claims, channel: ChannelFacts) -> Check:
         channel.simulated == claims.simulated,
         Reason.SIMULATION_MISMATCH,
         source="evidence",
-        found=f"{word} {claims.platform.partition('/')[0][:16]}…",
+        found=f"{word} {claims.platform.partition('/')[0]}",
         expected="keyset and root to agree on what is simulated",
     )
 
 
-def _code(claims: Claims, policy: Policy) -> tuple[Check, ...]:
+def _code(claims: Claims, policy: Policy, now: int) -> tuple[Check, ...]:
     if policy.unsafe_any_measurement:
-        return _any_code(claims)
+        return _any_code(claims, now)
     entries = [entry for entry in policy.accept if entry.tee == claims.tee]
     if not entries:
         accepted = ", ".join(sorted({entry.tee for entry in policy.accept})) or "nothing"
@@ -62,10 +64,10 @@ def _code(claims: Claims, policy: Policy) -> tuple[Check, ...]:
                 "tee", False, Reason.TEE_NOT_ACCEPTED, source="policy", found=claims.tee, expected=accepted
             ),
         )
-    return fewest_failures(vendors.appraise(entry, claims) for entry in entries)
+    return fewest_failures(vendors.appraise(entry, claims, now=now) for entry in entries)
 
 
-def _any_code(claims: Claims) -> tuple[Check, ...]:
+def _any_code(claims: Claims, now: int) -> tuple[Check, ...]:
     """No measurement was demanded: legitimate for a simulation, a failure for anything else."""
     if not claims.simulated:
         return (
@@ -78,12 +80,14 @@ def _any_code(claims: Claims) -> tuple[Check, ...]:
                 expected="a policy that names the code",
             ),
         )
+    judged = vendors.appraise(vendors.defaults(claims.tee), claims, now=now)
+    spoken_of = {check.claim for check in judged}
     shown = tuple(
         unknown(name, source="evidence", found=f"{value.hex()[:16]}… (no policy names the code)")
         for name, value in claims.measurements.items()
-        if any(value)
+        if any(value) and name not in spoken_of
     )
-    return (*shown, *vendors.appraise(vendors.defaults(claims.tee), claims))
+    return (*shown, *judged)
 
 
 def _rollback(claims: Claims, floor: Floor) -> Iterator[Check]:

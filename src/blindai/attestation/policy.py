@@ -38,7 +38,7 @@ class Policy:
     @classmethod
     def from_toml(cls, text: str) -> Policy:
         """Load a policy text, or raise PolicyError with the line and a suggestion."""
-        if len(text) > MAX_POLICY_BYTES:
+        if len(text.encode("utf-8", "replace")) > MAX_POLICY_BYTES:
             raise PolicyError(f"the policy is longer than {MAX_POLICY_BYTES} bytes")
         try:
             text.encode("utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blindai.errors import PolicyError
@@ -18,11 +18,14 @@ from blindai.errors import PolicyError
 class Table:
     """One table of a policy text. Ask for each key, then call `finish`."""
 
-    def __init__(self, values: Mapping[str, Any], *, header: str, occurrence: int, text: str) -> None:
-        self._values = values
+    def __init__(
+        self, values: Mapping[str, Any], *, header: str, occurrence: int, text: str, line: int = 1
+    ) -> None:
+        self._values = dict(values)
         self._header = header
         self._occurrence = occurrence
         self._text = text
+        self._first_line = line
         self._asked: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -33,7 +36,7 @@ class Table:
         value = self._take(key)
         if not isinstance(value, dict | None):
             raise self.error(key, "is not a table")
-        return Table(value or {}, header=key, occurrence=0, text=self._text)
+        return Table(value or {}, header=key, occurrence=0, text=self._text, line=self._line(key))
 
     def tables(self, key: str) -> list[Table]:
         """Return an array of tables; absent or empty is an error: it would accept nothing."""
@@ -69,9 +72,29 @@ class Table:
 
     def integer(self, key: str, *, default: int) -> int:
         value = self._take(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not _is_count(value):
             raise self.error(key, "must be an integer, 0 or more")
-        return value
+        return int(value)
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Return a list of integers, 0 or more; a list that is given may not be empty, an absent one is."""
+        if key not in self._values:
+            self._asked.add(key)
+            return ()
+        value = self._take(key)
+        if not isinstance(value, list) or not value or not all(_is_count(item) for item in value):
+            raise self.error(key, "must be a list of at least one integer, 0 or more")
+        return tuple(value)
+
+    def optional_string(self, key: str) -> str | None:
+        """Return a non-empty string, or None where the key is absent."""
+        self._asked.add(key)
+        return self.string(key) if key in self._values else None
+
+    def optional_integer(self, key: str) -> int | None:
+        """Return an integer, or None where the key is absent."""
+        self._asked.add(key)
+        return self.integer(key, default=0) if key in self._values else None
 
     def hexadecimal(self, key: str, *, size_bytes: int) -> bytes | None:
         """Return a byte string of exactly `size_bytes`, or None where the key is absent."""
@@ -102,6 +125,10 @@ class Table:
         self._asked.update(self._values)
         return self._values
 
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Add keys that another key of this table stands for."""
+        self._values.update(values)
+
     def finish(self) -> None:
         """Refuse every key that was not asked for."""
         for key in self._values:
@@ -122,7 +149,7 @@ class Table:
 
     def _line(self, key: str) -> int:
         """Return the line of `key` in this table, else the line of the table (tomllib keeps neither)."""
-        header, seen, best = "", -1, 1
+        header, seen, best = "", -1, self._first_line
         for number, line in enumerate(self._text.splitlines(), 1):
             match = re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]?\]", line)
             if match:
@@ -138,8 +165,17 @@ class Table:
         return best
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def parse_hexadecimal(value: Any, size_bytes: int) -> bytes | None:
     """Return the bytes of a hexadecimal string of exactly this size, else None."""
     if not isinstance(value, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{size_bytes * 2}}}", value):
         return None
     return bytes.fromhex(value)
+
+
+def toml_list(values: Iterable[str]) -> str:
+    """Return a TOML array of plain strings, sorted."""
+    return "[" + ", ".join(f'"{value}"' for value in sorted(values)) + "]"

@@ -16,13 +16,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from blindai.errors import UsageError
+from blindai.errors import EvidenceForged, Reason, UsageError
 
 SIMULATION_MARK = "SIMULATION - NOT A TEE"
 
 # SHA-256 of the DER root certificate, as the vendors publish them.
 PINNED_ROOTS = {
     "intel": frozenset({"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"}),
+    # One root for each product: a chain of one must not vouch for a chip of another.
+    "amd-milan": frozenset({"69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"}),
+    "amd-genoa": frozenset({"4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1"}),
+    "amd-turin": frozenset({"1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a"}),
+    "aws": frozenset({"641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"}),
 }
 _EVERY_PINNED_ROOT = frozenset[str]().union(*PINNED_ROOTS.values())
 
@@ -88,11 +93,26 @@ class StapledSimulationTrust:
         del vendor
         try:
             marks = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-        except ValueError:  # a name that cannot be read does not carry the mark
+        except (TypeError, ValueError):  # a name that cannot be read does not carry the mark
             return False
         return any(mark.value == SIMULATION_MARK for mark in marks) and (
             fingerprint(root) not in _EVERY_PINNED_ROOT
         )
+
+
+def unknown_root(vendor: str, trust: Trust) -> EvidenceForged:
+    """Return the refusal of a chain that ends at a root which `trust` does not accept."""
+    if trust.simulated:
+        return EvidenceForged(
+            Reason.ROOT_UNKNOWN,
+            "the evidence does not end at the trusted simulation root",
+            hint="the server may have restarted: its simulation root changes at every start",
+        )
+    return EvidenceForged(
+        Reason.ROOT_UNKNOWN,
+        f"the evidence does not end at {vendor}'s root",
+        hint="if this is a simulation, say so: simulation= (Python), --simulation (command line)",
+    )
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

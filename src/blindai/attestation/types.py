@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 MAX_EVIDENCE_BYTES = 64 * 1024
 TDX_QUOTE = "application/vnd.blindai.tdx-quote"
+SGX_QUOTE = "application/vnd.blindai.sgx-quote"
+SNP_REPORT = "application/vnd.blindai.sev-snp-report"
+NITRO_DOCUMENT = "application/vnd.blindai.nitro-document"
 MAX_KEYSET_LIFE_SECONDS = 48 * 3600
 
 
@@ -68,6 +71,10 @@ class Claims(Protocol):
 
     @property
     def measurements(self) -> Mapping[str, bytes]: ...
+
+    @property
+    def verified(self) -> Mapping[str, str]:
+        """What the verification has shown beside the claims: claim -> how. Absent where nothing was shown."""
 
 
 class Accept(Protocol):

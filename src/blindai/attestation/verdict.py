@@ -20,7 +20,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One claim. `source` is where it was found: evidence, collateral, keyset, channel or policy."""
+    """One claim. `source` is where it was found: evidence, collateral, keyset, channel or policy.
+
+    `accepted_by` is the line of a policy that would accept a failed claim as it is, where one could.
+    """
 
     claim: str
     outcome: Outcome
@@ -28,6 +31,7 @@ class Check:
     found: str = ""
     expected: str = ""
     reason: Reason | None = None
+    accepted_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,33 @@ class Verdict:
         for position, check in enumerate(self.checks):
             branch = "└─" if position == len(self.checks) - 1 else "├─"
             lines.append(f"{branch} {_MARKS[check.outcome]} {check.claim}: {_describe(check)}")
+            if check.accepted_by:
+                lines.append(f"{'│' if branch == '├─' else ' '}          accepted by: {check.accepted_by}")
         return "\n".join(lines)
 
 
 _MARKS = {Outcome.PASS: "pass   ", Outcome.FAIL: "FAIL   ", Outcome.UNKNOWN: "unknown"}
 
 
-def judge(claim: str, holds: bool, reason: Reason, *, source: str, found: str, expected: str = "") -> Check:
+def judge(  # noqa: PLR0913  one row of a verdict
+    claim: str,
+    holds: bool,
+    reason: Reason,
+    *,
+    source: str,
+    found: str,
+    expected: str = "",
+    accepted_by: str = "",
+) -> Check:
     """Return a demanded claim as PASS or FAIL."""
-    outcome = Outcome.PASS if holds else Outcome.FAIL
-    return Check(claim, outcome, source, _printable(found), expected, None if holds else reason)
+    if holds:
+        return Check(claim, Outcome.PASS, source, _printable(found), expected)
+    return Check(claim, Outcome.FAIL, source, _printable(found), expected, reason, accepted_by)
+
+
+def established(claim: str, found: str, *, source: str) -> Check:
+    """Return a claim that the verification has shown: without it there would be no claims to judge."""
+    return Check(claim, Outcome.PASS, source, found)
 
 
 def unknown(claim: str, *, source: str, found: str) -> Check:
@@ -114,5 +135,6 @@ def _check_json(check: Check) -> Mapping[str, str]:
         "found": check.found,
         "expected": check.expected,
         "reason": str(check.reason or ""),
+        "accepted_by": check.accepted_by,
     }
     return {key: value for key, value in fields.items() if value}

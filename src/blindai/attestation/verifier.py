@@ -114,6 +114,35 @@ def attest(  # noqa: PLR0913  every input of the decision is an argument, none i
     `keyset_sha256` say. `floors` are what this caller saw before, by `Claims.platform`. `now` is Unix
     seconds. EvidenceRejected carries the whole verdict.
     """
+    claims = examine(
+        evidence,
+        collateral,
+        keyset_sha256=keyset_sha256,
+        challenge_root=challenge_root,
+        trust=trust,
+        now=now,
+    )
+    floor = floors.get(claims.platform, Floor())
+    verdict = appraisal.appraise(claims, channel, policy=policy, floor=floor, now=now)  # 4
+    if not verdict.accepted:
+        raise EvidenceRejected(verdict.reasons[0], _summary(verdict), verdict=verdict, hint=_hint(verdict))
+    return Attested(_MINT, _facts(claims, channel, policy, verdict, tls_spki_sha256, keyset_sha256, now))
+
+
+def examine(  # noqa: PLR0913  every input of the decision is an argument, none is ambient
+    evidence: Sequence[Evidence],
+    collateral: Collateral,
+    *,
+    keyset_sha256: bytes,
+    challenge_root: bytes,
+    trust: Trust,
+    now: int,
+) -> Claims:
+    """Return what verified and bound evidence says, or raise AttestationError (steps 1 to 3).
+
+    Nothing is judged: whatever code runs on genuine hardware passes. It is for showing, and for a first
+    policy; it never leads to an `Attested`.
+    """
     if not evidence:
         raise EvidenceMalformed(Reason.EVIDENCE_MISSING, "the answer has no evidence")
     claims = vendors.verify(evidence[0], collateral, trust=trust, now=now)  # 1
@@ -130,11 +159,7 @@ def attest(  # noqa: PLR0913  every input of the decision is an argument, none i
             "the hardware signed something else than this server's keys and this challenge: "
             "the evidence is replayed or belongs to another server",
         )
-    floor = floors.get(claims.platform, Floor())
-    verdict = appraisal.appraise(claims, channel, policy=policy, floor=floor, now=now)  # 4
-    if not verdict.accepted:
-        raise EvidenceRejected(verdict.reasons[0], _summary(verdict), verdict=verdict, hint=_hint(verdict))
-    return Attested(_MINT, _facts(claims, channel, policy, verdict, tls_spki_sha256, keyset_sha256, now))
+    return claims
 
 
 def _facts(
@@ -179,7 +204,8 @@ _HINTS = {
     Reason.POLICY_EXPIRED: "get a newer policy from whoever made this one",
     Reason.KEYSET_EXPIRED: "check this computer's clock, and the server's",
     Reason.KEYSET_NOT_YET_VALID: "check this computer's clock, and the server's",
-    Reason.TCB_STATUS: "the machine needs its vendor's updates; tcb_status in the policy accepts it as it is",
+    Reason.TCB_OUT_OF_DATE: "the machine needs its vendor's updates; tcb_status accepts it as it is",
+    Reason.CRL_MISSING: "the server must staple AMD's CRL: `blindai collateral fetch amd` gets it",
     Reason.PLATFORM_CONFIGURATION: "the policy's allow_ keys accept such a platform",
 }
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
+MAX_BRACKETS = 20_000  # genuine texts have hundreds; a long row of them would cost seconds
 
 JsonObject = Mapping[str, Any]
 
@@ -62,7 +63,10 @@ def _check_depth(text: str) -> None:
     """
     outside_strings = "".join(_ESCAPE.sub("", text).split('"')[::2])
     depth = 0
-    for bracket in _NO_BRACKET.sub("", outside_strings):
+    brackets = _NO_BRACKET.sub("", outside_strings)
+    if len(brackets) > MAX_BRACKETS:
+        raise ValueError(f"more than {MAX_BRACKETS} brackets")
+    for bracket in brackets:
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH}")

@@ -1,1 +1,1 @@
-"""Intel: the vendor owns roots, collateral and TCB rules; a TEE is only a body layout. Now: TDX."""
+"""Intel: the vendor owns roots, collateral and TCB rules; a TEE is only a body layout: SGX and TDX."""

@@ -1,13 +1,15 @@
-"""The layout of a TDX quote, v4 and v5 (Intel TDX DCAP Quoting Library API, A.3): where it ends, and in what.
+"""The layout of Intel quotes: SGX v3, TDX v4 and v5 (Intel DCAP Quoting Library APIs, A.3 and A.4).
 
 Only what must be known before the signature is checked is read here. Measurements are taken from what
 `dcap-qvl` verified, never from this parse.
 
-    header 48 | v4: TD report 584                     | u32 length | signature data | zero padding
-              | v5: u16 type, u32 size, TD report     |
+    header 48 | SGX v3: enclave report 384            | u32 length | signature data | zero padding
+              | TDX v4: TD report 584                 |
+              | TDX v5: u16 type, u32 size, TD report |
 
-    signature data = ECDSA signature 64 | attestation key 64 | u16 6 | u32 size |
-                     [ QE report 384 | signature 64 | u16 size, auth data | u16 5 | u32 size | PEM chain ]
+    signature data, v3      = ECDSA signature 64 | attestation key 64 | certification
+    signature data, v4, v5  = ECDSA signature 64 | attestation key 64 | u16 6 | u32 size | certification
+    certification           = QE report 384 | signature 64 | u16 size, auth data | u16 5 | u32 size | PEM
 
 Every length is checked against what it encloses: `dcap-qvl` ignores the outer certification type and the
 low bits of the outer length, and accepts any bytes behind the quote.
@@ -19,16 +21,20 @@ from dataclasses import dataclass
 
 from blindai.errors import EvidenceMalformed, Reason
 
+SGX_TEE_TYPE = 0
 TDX_TEE_TYPE = 0x81
 ECDSA_P256 = 2
+ENCLAVE_REPORT_BYTES = 384
 TD_BODY_BYTES = {2: 584, 3: 648}  # v5 body types: TD 1.0 and TD 1.5
 QE_REPORT_CERTIFICATION_DATA = 6
 PCK_CHAIN = 5
-DEBUG_BIT = 1
+# Where each report keeps its attributes, and the bit in their first byte that means debug.
+SGX_ATTRIBUTES_OFFSET, SGX_DEBUG_BIT = 48, 2
+TD_ATTRIBUTES_OFFSET, TD_DEBUG_BIT = 120, 1
 
 
 @dataclass(frozen=True)
-class TdxQuote:
+class Quote:
     """A quote cut to its signed length, and the two things the checks before the signature need."""
 
     signed: bytes
@@ -56,25 +62,42 @@ class _Reader:
         return int.from_bytes(self.take(4), "little")
 
 
-def parse(raw: bytes) -> TdxQuote:
-    """Read a TDX quote, or raise EvidenceMalformed."""
+def parse_tdx(raw: bytes) -> Quote:
+    """Read a TDX quote, v4 or v5, or raise EvidenceMalformed."""
     reader = _Reader(raw)
-    version = reader.u16()
-    key_type = reader.u16()
-    tee_type = reader.u32()
-    if version not in (4, 5):
-        raise _malformed(f"version {version} is not 4 or 5")
-    if tee_type != TDX_TEE_TYPE:
-        raise _malformed("it is not a TDX quote")
+    version = _header(reader, TDX_TEE_TYPE, "TDX", versions=(4, 5))
+    body = reader.take(_body_bytes(reader) if version == 5 else TD_BODY_BYTES[2])
+    length = reader.u32()
+    end = reader.offset + length
+    reader.take(64 + 64)
+    if reader.u16() != QE_REPORT_CERTIFICATION_DATA:
+        raise _malformed("its certification data are not of type 6")
+    if reader.u32() + reader.offset != end:
+        raise _malformed("its signature lengths disagree")
+    return _quote(raw, reader, end, debug=bool(body[TD_ATTRIBUTES_OFFSET] & TD_DEBUG_BIT))
+
+
+def parse_sgx(raw: bytes) -> Quote:
+    """Read an SGX quote, v3, or raise EvidenceMalformed."""
+    reader = _Reader(raw)
+    _header(reader, SGX_TEE_TYPE, "SGX", versions=(3,))
+    body = reader.take(ENCLAVE_REPORT_BYTES)
+    length = reader.u32()
+    end = reader.offset + length
+    reader.take(64 + 64)
+    return _quote(raw, reader, end, debug=bool(body[SGX_ATTRIBUTES_OFFSET] & SGX_DEBUG_BIT))
+
+
+def _header(reader: _Reader, expected: int, name: str, *, versions: tuple[int, ...]) -> int:
+    version, key_type, tee_type = reader.u16(), reader.u16(), reader.u32()
+    if version not in versions:
+        raise _malformed(f"version {version} is not {' or '.join(map(str, versions))}")
+    if tee_type != expected:
+        raise _malformed(f"it is not of {name}")
     if key_type != ECDSA_P256:
         raise _malformed("its attestation key is not ECDSA P-256")
     reader.take(40)
-    body = reader.take(_body_bytes(reader) if version == 5 else TD_BODY_BYTES[2])
-    chain, end = _signature_data(reader)
-    if raw[end:].strip(b"\0"):
-        raise EvidenceMalformed(Reason.QUOTE_TRAILING_BYTES, "bytes other than zero follow the quote")
-    # td_attributes stand at offset 120 of the TD report; bit 0 is DEBUG.
-    return TdxQuote(signed=raw[:end], debug=bool(body[120] & DEBUG_BIT), pck_chain_pem=chain)
+    return version
 
 
 def _body_bytes(reader: _Reader) -> int:
@@ -84,16 +107,8 @@ def _body_bytes(reader: _Reader) -> int:
     return size
 
 
-def _signature_data(reader: _Reader) -> tuple[bytes, int]:
-    """Return the PCK chain and the offset where the quote ends; every inner length must fill its outer."""
-    length = reader.u32()
-    end = reader.offset + length
-    reader.take(64 + 64)
-    if reader.u16() != QE_REPORT_CERTIFICATION_DATA:
-        raise _malformed("its certification data are not of type 6")
-    inner = reader.u32()
-    if reader.offset + inner != end:
-        raise _malformed("its signature lengths disagree")
+def _quote(raw: bytes, reader: _Reader, end: int, *, debug: bool) -> Quote:
+    """Read the certification, which must fill the quote to its `end`, and what follows: zeros."""
     reader.take(384 + 64)
     reader.take(reader.u16())
     if reader.u16() != PCK_CHAIN:
@@ -101,8 +116,10 @@ def _signature_data(reader: _Reader) -> tuple[bytes, int]:
     chain = reader.take(reader.u32())
     if reader.offset != end:
         raise _malformed("its certification lengths disagree")
-    return chain, end
+    if raw[end:].strip(b"\0"):
+        raise EvidenceMalformed(Reason.QUOTE_TRAILING_BYTES, "bytes other than zero follow the quote")
+    return Quote(signed=raw[:end], debug=debug, pck_chain_pem=chain)
 
 
 def _malformed(what: str) -> EvidenceMalformed:
-    return EvidenceMalformed(Reason.QUOTE_MALFORMED, f"the TDX quote is malformed: {what}")
+    return EvidenceMalformed(Reason.QUOTE_MALFORMED, f"the quote is malformed: {what}")

@@ -1,7 +1,9 @@
 """What a policy may demand of TDX, and the judgement of verified claims against it.
 
 Code identity is MRTD (the firmware) with RTMR1 and RTMR2 (kernel, command line, initrd, application):
-MRTD alone names a cloud's firmware, not our code, so all three are required.
+MRTD alone names a cloud's firmware, not our code, so all three are required. Instead of the value of an
+RTMR an entry may list the digests that were measured into it (`rtmr1_events`): order and repetitions then
+do not matter, and the server must staple its event log.
 """
 
 from __future__ import annotations
@@ -9,57 +11,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from blindai.attestation.intel import tcb_policy
+from blindai.attestation.intel.event_log import REGISTERS
+from blindai.attestation.intel.tcb_policy import TcbAccept
 from blindai.attestation.intel.tdx import MEASUREMENTS, TEE, TdxClaims
-from blindai.attestation.toml_table import Table
+from blindai.attestation.toml_table import Table, parse_hexadecimal
 from blindai.attestation.verdict import Check, judge
 from blindai.errors import PolicyError, Reason
 
 CODE_IDENTITY = ("mrtd", "rtmr1", "rtmr2")
 DIGEST_BYTES = 48
-TCB_STATUSES = (
-    "UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "ConfigurationAndSWHardeningNeeded",
-    "OutOfDate", "OutOfDateConfigurationNeeded",
-)  # fmt: skip
+# Whoever launches the guest chooses these, and code may depend on them: unless named, they are zero.
+CHOSEN_BY_THE_HOST = ("mrconfigid", "mrowner", "mrownerconfig")
+RELAXATIONS = tcb_policy.RELAXATIONS
+
+_UNNAMED = dict.fromkeys(CHOSEN_BY_THE_HOST, bytes(DIGEST_BYTES))
 
 
 @dataclass(frozen=True)
 class TdxAccept:
-    """One `[[accept]] tee = "tdx"`. `measurements` are compared; the rest are the defaults unless named."""
+    """One `[[accept]] tee = "tdx"`. `measurements` are compared, `events` by register as sets of digests."""
 
     measurements: Mapping[str, bytes]
-    tcb_status: frozenset[str] = frozenset({"UpToDate"})
-    allow_advisories: frozenset[str] = frozenset()
-    min_tcb_evaluation: int = 0
-    allow_dynamic_platform: bool = False
-    allow_cached_keys: bool = False
-    allow_smt: bool = False
+    events: Mapping[str, frozenset[bytes]]
+    platform: TcbAccept
     tee: str = TEE
+
+
+DEFAULTS = TdxAccept(_UNNAMED, {}, TcbAccept())
+"""What is demanded of the platform when nobody named a measurement (simulation without a policy)."""
 
 
 def load(table: Table) -> TdxAccept:
     """Read an entry, or raise PolicyError. A missing code identity does not load."""
-    if "allow_debug" in table:
-        raise table.error("allow_debug", "is not offered for tdx: a debug trust domain is always refused")
-    measurements = {
+    measurements = _UNNAMED | {
         name: value
         for name in MEASUREMENTS
         if (value := table.hexadecimal(name, size_bytes=DIGEST_BYTES)) is not None
     }
-    statuses = table.strings("tcb_status", default=("UpToDate",))
-    for status in statuses:
-        if status not in TCB_STATUSES:
-            raise table.error("tcb_status", f"knows {', '.join(TCB_STATUSES)}; not {status!r}")
-    accept = TdxAccept(
-        measurements=measurements,
-        tcb_status=frozenset(statuses),
-        allow_advisories=frozenset(table.strings("allow_advisories")),
-        min_tcb_evaluation=table.integer("min_tcb_evaluation", default=0),
-        allow_dynamic_platform=table.boolean("allow_dynamic_platform", default=False),
-        allow_cached_keys=table.boolean("allow_cached_keys", default=False),
-        allow_smt=table.boolean("allow_smt", default=False),
-    )
+    events = {
+        register: digests for register in REGISTERS if (digests := _digests(table, f"{register}_events"))
+    }
+    accept = TdxAccept(measurements, events, tcb_policy.load(table))
     table.finish()  # first: a misspelt digest is named as that, not as missing
-    missing = [name for name in CODE_IDENTITY if name not in measurements]
+    missing = [name for name in CODE_IDENTITY if name not in measurements and name not in events]
     if missing:
         raise PolicyError(
             f"{table.error('tee', 'says tdx')}, but {' and '.join(missing)} is missing: "
@@ -69,12 +64,22 @@ def load(table: Table) -> TdxAccept:
     return accept
 
 
-DEFAULTS = TdxAccept(measurements={})
-"""What is demanded of the platform when nobody named a measurement (simulation without a policy)."""
+def _digests(table: Table, key: str) -> frozenset[bytes]:
+    digests = [parse_hexadecimal(text, DIGEST_BYTES) for text in table.strings(key)]
+    if None in digests:
+        raise table.error(key, f"must hold digests of {DIGEST_BYTES * 2} hexadecimal digits")
+    return frozenset(digest for digest in digests if digest is not None)
 
 
-def appraise(accept: TdxAccept, claims: TdxClaims) -> tuple[Check, ...]:
+def entry_toml(claims: TdxClaims) -> str:
+    """Return the keys of an entry that accepts exactly the code of these claims."""
+    chosen = [name for name in CHOSEN_BY_THE_HOST if any(claims.measurements[name])]
+    return "".join(f'{name} = "{claims.measurements[name].hex()}"\n' for name in (*CODE_IDENTITY, *chosen))
+
+
+def appraise(accept: TdxAccept, claims: TdxClaims, *, now: int) -> tuple[Check, ...]:
     """Judge every claim that the entry speaks about."""
+    del now
     measured = tuple(
         judge(
             name,
@@ -83,56 +88,37 @@ def appraise(accept: TdxAccept, claims: TdxClaims) -> tuple[Check, ...]:
             source="evidence",
             found=claims.measurements[name].hex(),
             expected=expected.hex(),
+            accepted_by=f'{name} = "{claims.measurements[name].hex()}"',
         )
         for name, expected in accept.measurements.items()
     )
-    return (*measured, *_tcb(accept, claims), *_configuration(accept, claims))
+    events = tuple(_events(register, accept.events[register], claims) for register in accept.events)
+    return (*measured, *events, *tcb_policy.appraise(accept.platform, claims))
 
 
-def _tcb(accept: TdxAccept, claims: TdxClaims) -> tuple[Check, ...]:
-    refused = sorted(set(claims.advisories) - accept.allow_advisories)
-    return (
-        judge(
-            "tcb_status",
-            claims.tcb_status in accept.tcb_status,
-            Reason.TCB_STATUS,
-            source="collateral",
-            found=claims.tcb_status,
-            expected=" or ".join(sorted(accept.tcb_status)),
-        ),
-        judge(
-            "tcb_advisories",
-            not refused,
-            Reason.TCB_ADVISORY,
-            source="collateral",
-            found=", ".join(claims.advisories) or "none",
-            expected=", ".join(sorted(accept.allow_advisories)) or "none",
-        ),
-        judge(
-            "tcb_evaluation",
-            claims.tcb_evaluation >= accept.min_tcb_evaluation,
-            Reason.TCB_EVALUATION,
-            source="collateral",
-            found=str(claims.tcb_evaluation),
-            expected=f"{accept.min_tcb_evaluation} or newer",
-        ),
-    )
-
-
-def _configuration(accept: TdxAccept, claims: TdxClaims) -> tuple[Check, ...]:
-    features = {
-        "dynamic_platform": (claims.dynamic_platform, accept.allow_dynamic_platform),
-        "cached_keys": (claims.cached_keys, accept.allow_cached_keys),
-        "smt": (claims.smt, accept.allow_smt),
-    }
-    return tuple(
-        judge(
+def _events(register: str, expected: frozenset[bytes], claims: TdxClaims) -> Check:
+    name = f"{register}_events"
+    if claims.events is None:
+        return judge(
             name,
-            allowed or not present,
-            Reason.PLATFORM_CONFIGURATION,
-            source="evidence",
-            found="on" if present else "off",
-            expected=f"off (allow_{name} = true accepts it)",
+            False,
+            Reason.EVENT_LOG_MISSING,
+            source="collateral",
+            found="no event log",
+            expected="a stapled event log that replays to the signed RTMRs",
         )
-        for name, (present, allowed) in features.items()
+    found = claims.events[register]
+    strange, absent = found - expected, expected - found
+    return judge(
+        name,
+        not strange and not absent,
+        Reason.EVENT_MISMATCH,
+        source="collateral",
+        found=f"{len(found)} digests; {_some(strange)} not in the policy, {_some(absent)} not measured",
+        expected=f"exactly the {len(expected)} digests of the policy",
     )
+
+
+def _some(digests: frozenset[bytes]) -> str:
+    """Name the first of them in full: that is the one to look for."""
+    return f"{len(digests)} ({min(digests).hex()})" if digests else "0"
