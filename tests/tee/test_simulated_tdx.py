@@ -125,6 +125,10 @@ def test_a_root_can_vouch_for_a_second_machine(healthy):
         {"quote_version": 5, "body_type": TD_1_5, "mr_service_td": b"\1" * 48},
         {"tcb_status": "Revoked"},
         {"tcb_status": None},
+        {"tcb_status": None, "quote_version": 5, "body_type": TD_1_5},
+        {"module_status": "Revoked"},
+        {"qe_status": "Revoked"},
+        {"cpu_svn": bytes(16)},
         {"pck_revoked": True},
         {"platform_ca_revoked": True},
         {"tcb_signer_revoked": True},
@@ -145,6 +149,8 @@ def test_a_root_can_vouch_for_a_second_machine(healthy):
         {"flipped_bit_at": 48 + 520},  # report data
         {"flipped_bit_at": 48 + 136},  # mrtd
         {"edit_tcb_info": lambda info: info.update(version=2)},
+        {"edit_qe_identity": lambda identity: identity.update(isvprodid=1)},
+        {"edit_signed": lambda signed: signed.__setitem__(2, 3)},  # another kind of attestation key
     ],
     ids=named,
 )
@@ -173,6 +179,12 @@ def test_a_tcb_status_is_a_claim_that_strict_refuses(status):
     assert sorted(tcb["advisory_ids"]) == ["INTEL-SA-00960", "INTEL-SA-00982"]
     with pytest.raises(ValueError, match=status):
         strict(tdx)
+
+
+def test_what_is_edited_is_signed():
+    """`edit_signed` changes header and body before the signature: the library finds nothing wrong."""
+    verified = strict(machine(edit_signed=lambda signed: signed.__setitem__(slice(568, 632), b"\7" * 64)))
+    assert bytes.fromhex(verified["report"]["TD10"]["report_data"]) == b"\7" * 64
 
 
 @pytest.mark.parametrize("knob", ["module_status", "qe_status"])
@@ -268,6 +280,7 @@ def test_report_data_have_64_bytes(healthy):
         ({"mr_service_td": b"\1" * 48}, "TD 1.5"),
         ({"td_attributes": b"\1"}, "8 bytes"),
         ({"fmspc": b"long FMSPC"}, "6 bytes"),
+        ({"cpu_svn": bytes(8)}, "16 bytes"),
     ],
 )
 def test_knobs_that_would_not_do_what_they_say_raise(knobs, message):

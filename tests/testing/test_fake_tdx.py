@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from blindai.tee.simulated import Platform
-from blindai.testing import EXPIRED, FakeTdx
+from blindai.testing import EXPIRED, FakeSgx, FakeTdx
 
 NOW = 1_790_000_000
 
@@ -26,3 +26,4 @@ def test_a_root_is_shared_on_demand():
     first = FakeTdx(now=NOW)
     assert FakeTdx(now=NOW).root_sha256 != first.root_sha256
     assert FakeTdx(now=NOW, root=first.root).root_sha256 == first.root_sha256
+    assert FakeTdx(now=NOW, root=FakeSgx(now=NOW, root=first.root).root).root_sha256 == first.root_sha256

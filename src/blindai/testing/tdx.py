@@ -9,6 +9,7 @@ from typing import Any
 from blindai.tee.measurement import Measurements, simulated_measurements
 from blindai.tee.simulated import Platform, SimulatedTdx
 from blindai.tee.simulated.pki import Holder
+from blindai.wire import base64url
 
 _NO_SOURCES = hashlib.sha256(b"").hexdigest()
 
@@ -20,7 +21,8 @@ class FakeTdx(SimulatedTdx):
     'tdx'
 
     `now` is a Unix time (default: the clock's), `measurements` defaults to those of empty sources, `root`
-    reuses the `root` of another fake.
+    reuses the `root` of another fake. `event_log` is stapled as it is: that the measurements are those of its
+    replay is up to the caller (`EventLog.measured`).
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class FakeTdx(SimulatedTdx):
         now: int | None = None,
         measurements: Measurements | None = None,
         root: Holder | None = None,
+        event_log: bytes | None = None,
         **knobs: Any,
     ) -> None:
         super().__init__(
@@ -37,3 +40,11 @@ class FakeTdx(SimulatedTdx):
             platform=Platform(**knobs),
             root=root,
         )
+        self._event_log = event_log
+
+    def collateral(self) -> dict[str, Any]:
+        """Return the stapled collateral; the event log, if there is one, is its tenth member."""
+        stapled = super().collateral()
+        if self._event_log is not None:
+            stapled["intel"]["event_log"] = base64url.encode(self._event_log)
+        return stapled

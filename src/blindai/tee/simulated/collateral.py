@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blindai.tee.simulated import pki, tcb
-from blindai.tee.simulated.platform import Platform, Window
-from blindai.tee.simulated.quote import QE_ATTRIBUTES, QE_MRSIGNER
+from blindai.tee.simulated.platform import IntelPlatform, Platform, Window
+from blindai.tee.simulated.quoting import QE_MRSIGNER
 
 _TCB_DATE = "2024-11-13T00:00:00Z"
 _OLDER_TCB_DATE = "2024-03-13T00:00:00Z"
+# Those of the quoting enclave under the mask, as the genuine vendor publishes them.
+_QE_ATTRIBUTES = "11000000000000000000000000000000"
 _QE_ATTRIBUTES_MASK = "FBFFFFFFFFFFFFFF0000000000000000"
 
 
-def publish(platform: Platform, vendor: pki.Vendor, now: int) -> dict[str, str]:
+def publish(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> dict[str, str]:
     """Return the machine's collateral as of `now`."""
     tcb_info = _tcb_info(platform, now)
     if platform.edit_tcb_info is not None:
@@ -43,7 +45,7 @@ def publish(platform: Platform, vendor: pki.Vendor, now: int) -> dict[str, str]:
     }
 
 
-def _crls(platform: Platform, vendor: pki.Vendor, now: int) -> tuple[bytes, bytes]:
+def _crls(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> tuple[bytes, bytes]:
     issuers = [
         holder
         for holder, revoked in (
@@ -69,15 +71,8 @@ def _crls(platform: Platform, vendor: pki.Vendor, now: int) -> tuple[bytes, byte
     return root_crl, pck_crl
 
 
-def _tcb_info(platform: Platform, now: int) -> dict[str, Any]:
+def _tcb_info(platform: IntelPlatform, now: int) -> dict[str, Any]:
     of_tdx = platform.tcb_info_id == "TDX"
-    module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
-    module_level = {
-        "tcb": {"isvsvn": tcb.TDX_MODULE_SVN},
-        "tcbDate": _TCB_DATE,
-        "tcbStatus": platform.module_status,
-    }
-    module_identity = {"id": tcb.TDX_MODULE_ID, **module, "tcbLevels": [module_level]}
     return {
         "id": platform.tcb_info_id,
         "version": 3,
@@ -86,12 +81,24 @@ def _tcb_info(platform: Platform, now: int) -> dict[str, Any]:
         "pceId": "0000",
         "tcbType": 0,
         "tcbEvaluationDataNumber": platform.tcb_evaluation,
-        **({"tdxModule": module, "tdxModuleIdentities": [module_identity]} if of_tdx else {}),
+        **(_tdx_module(platform) if of_tdx else {}),
         "tcbLevels": _tcb_levels(platform, of_tdx=of_tdx),
     }
 
 
-def _tcb_levels(platform: Platform, *, of_tdx: bool) -> list[dict[str, Any]]:
+def _tdx_module(platform: IntelPlatform) -> dict[str, Any]:
+    module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
+    level = {
+        "tcb": {"isvsvn": tcb.TDX_MODULE_SVN},
+        "tcbDate": _TCB_DATE,
+        # An SGX machine has no module to judge; it can still be given TCB info of the wrong TEE.
+        "tcbStatus": platform.module_status if isinstance(platform, Platform) else "UpToDate",
+    }
+    identity = {"id": tcb.TDX_MODULE_ID, **module, "tcbLevels": [level]}
+    return {"tdxModule": module, "tdxModuleIdentities": [identity]}
+
+
+def _tcb_levels(platform: IntelPlatform, *, of_tdx: bool) -> list[dict[str, Any]]:
     """Return the levels, newest first: one that this machine reaches, unless it is below them all."""
     if platform.tcb_status is None:
         return [_tcb_level("UpToDate", _TCB_DATE, of_tdx=of_tdx, pce_svn=tcb.PCE_SVN + 1)]
@@ -112,8 +119,9 @@ def _tcb_level(status: str, date: str, *, of_tdx: bool, pce_svn: int) -> dict[st
     return {"tcb": level, "tcbDate": date, "tcbStatus": status}
 
 
-def _qe_identity(platform: Platform, now: int) -> dict[str, Any]:
-    level = {"tcb": {"isvsvn": tcb.QE_ISV_SVN}, "tcbDate": _TCB_DATE, "tcbStatus": platform.qe_status}
+def _qe_identity(platform: IntelPlatform, now: int) -> dict[str, Any]:
+    enclave = platform.quoting_enclave
+    level = {"tcb": {"isvsvn": enclave.isv_svn}, "tcbDate": _TCB_DATE, "tcbStatus": platform.qe_status}
     return {
         "id": platform.qe_identity_id,
         "version": 2,
@@ -121,10 +129,10 @@ def _qe_identity(platform: Platform, now: int) -> dict[str, Any]:
         "tcbEvaluationDataNumber": platform.tcb_evaluation,
         "miscselect": "00000000",
         "miscselectMask": "FFFFFFFF",
-        "attributes": (QE_ATTRIBUTES[:1] + bytes(15)).hex().upper(),
+        "attributes": _QE_ATTRIBUTES,
         "attributesMask": _QE_ATTRIBUTES_MASK,
         "mrsigner": (platform.qe_identity_mrsigner or QE_MRSIGNER).hex().upper(),
-        "isvprodid": tcb.QE_ISV_PROD_ID,
+        "isvprodid": enclave.isv_prod_id,
         "tcbLevels": [level],
     }
 

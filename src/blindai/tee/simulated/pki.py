@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from blindai.attestation.trust import SIMULATION_MARK
 from blindai.tee.simulated import sgx_extension
-from blindai.tee.simulated.platform import Platform, Window
+from blindai.tee.simulated.platform import IntelPlatform, Window
 
 # `.invalid` never resolves (RFC 6761): nobody is to fetch a simulation's CRL.
 _CRL_URL = "https://simulation.invalid/crl.der"
@@ -54,7 +54,7 @@ class Vendor:
         return self.pck.pem + self.platform_ca.pem + self.root.pem
 
 
-def vendor(platform: Platform, now: int, root: Holder | None = None) -> Vendor:
+def vendor(platform: IntelPlatform, now: int, root: Holder | None = None) -> Vendor:
     """Make a vendor; `root` lets one stay, so that the same anchor vouches for another machine or day."""
     window = platform.certificates
     if root is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography import x509
 
 from blindai.tee.simulated import tcb
-from blindai.tee.simulated.platform import Platform
+from blindai.tee.simulated.platform import IntelPlatform
 
 _ARC = (1, 2, 840, 113741, 1, 13, 1)
 OID = x509.ObjectIdentifier(".".join(map(str, _ARC)))
@@ -23,11 +23,11 @@ _BOOLEAN, _INTEGER, _OCTET_STRING, _OBJECT_IDENTIFIER, _ENUMERATED, _SEQUENCE = 
 )
 
 
-def encode(platform: Platform) -> bytes:
+def encode(platform: IntelPlatform) -> bytes:
     """Return the extension's value for this machine."""
-    svns = [*tcb.SGX_COMPONENTS, tcb.PCE_SVN]
+    svns = [*platform.cpu_svn, tcb.PCE_SVN]
     levels = [_entry((2, i), _integer(svn)) for i, svn in enumerate(svns, start=1)]
-    levels.append(_entry((2, 18), _der(_OCTET_STRING, bytes(tcb.SGX_COMPONENTS))))
+    levels.append(_entry((2, 18), _der(_OCTET_STRING, platform.cpu_svn)))
     flags = (platform.dynamic_platform, platform.cached_keys, platform.smt)
     return _sequence(
         _entry((1,), _der(_OCTET_STRING, _PPID)),
