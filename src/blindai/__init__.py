@@ -25,13 +25,16 @@ from blindai.errors import UsageError as UsageError
 if TYPE_CHECKING:
     from blindai.attestation.policy import Policy as Policy
     from blindai.attestation.verdict import Verdict as Verdict
+    from blindai.channel.bundle import Bundle as Bundle
     from blindai.client.aio import AsyncClient as AsyncClient
     from blindai.client.aio import aconnect as aconnect
+    from blindai.client.floors import FloorsWarning as FloorsWarning
     from blindai.client.prediction import Prediction as Prediction
     from blindai.client.sync import Client as Client
     from blindai.client.sync import connect as connect
     from blindai.client.transports import async_attested_transport as async_attested_transport
     from blindai.client.transports import attested_transport as attested_transport
+    from blindai.client.verification import verify as verify
     from blindai.transport.session import SimulationWarning as SimulationWarning
 
 __version__ = "0.1.0"
@@ -39,7 +42,9 @@ __version__ = "0.1.0"
 # Resolved on first use: `import blindai` stays fast, and the command line starts fast.
 _LAZY = {
     "AsyncClient": "blindai.client.aio",
+    "Bundle": "blindai.channel.bundle",
     "Client": "blindai.client.sync",
+    "FloorsWarning": "blindai.client.floors",
     "Policy": "blindai.attestation.policy",
     "Prediction": "blindai.client.prediction",
     "SimulationWarning": "blindai.transport.session",
@@ -48,6 +53,7 @@ _LAZY = {
     "async_attested_transport": "blindai.client.transports",
     "attested_transport": "blindai.client.transports",
     "connect": "blindai.client.sync",
+    "verify": "blindai.client.verification",
 }
 
 
@@ -55,7 +61,9 @@ __all__ = [
     "AsyncClient",
     "AttestationError",
     "BlindAIError",
+    "Bundle",
     "Client",
+    "FloorsWarning",
     "Policy",
     "PolicyError",
     "Prediction",
@@ -70,6 +78,7 @@ __all__ = [
     "async_attested_transport",
     "attested_transport",
     "connect",
+    "verify",
 ]
 
 

@@ -11,7 +11,7 @@ After the TLS handshake and before any byte of a request:
 
 Why this is sound: TLS 1.3's CertificateVerify proves that the holder of the attested key ends *this*
 connection. Steps 1 and 2 are `fetch_answer`, a generator that the sync and the async transport both
-drive; the rest is `conclude`.
+drive; what it brings is a `Bundle`, and `conclude` judges that, received just now or read from a file.
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import h11
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from blindai.attestation import verifier
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import Trust
 from blindai.attestation.types import ChannelFacts, Floor
 from blindai.attestation.verifier import Attested
-from blindai.channel import answer, challenge, operator
+from blindai.channel import answer, challenge, operator, refusal
+from blindai.channel.bundle import Bundle
 from blindai.errors import EvidenceForged, EvidenceMalformed, Reason, UnreachableError
 
 READ_BYTES = 64 * 1024
@@ -53,34 +50,6 @@ class Receive:
 
 
 Exchange = Generator[Send | Receive, bytes | None, bytes]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Who ended the TLS connection: the name that was dialled and the certificate that was shown."""
-
-    dialled: str
-    certificate: x509.Certificate
-    tls_spki_sha256: bytes
-
-    @property
-    def certificate_pem(self) -> str:
-        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
-
-    @classmethod
-    def from_certificate(cls, dialled: str, der: bytes) -> Peer:
-        """Read the peer's certificate; only its key is used, its signature and names prove nothing."""
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            key = certificate.public_key()
-            spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
-            raise EvidenceMalformed(
-                Reason.CERTIFICATE_MALFORMED, "the peer's TLS certificate cannot be read"
-            ) from exc
-        digest = Hash(SHA256())
-        digest.update(spki)
-        return cls(dialled, certificate, digest.finalize())
 
 
 def fetch_answer(host: str, nonce: bytes) -> Exchange:
@@ -115,26 +84,26 @@ def fetch_answer(host: str, nonce: bytes) -> Exchange:
 
 
 def conclude(
-    body: bytes,
-    *,
-    nonce: bytes,
-    peer: Peer,
-    policy: Policy,
-    trust: Trust,
-    floors: Mapping[str, Floor],
-    now: int,
+    bundle: Bundle, *, policy: Policy, trust: Trust, floors: Mapping[str, Floor], now: int
 ) -> Attested:
-    """Judge the answer about `nonce` for this connection (steps 3 to 6), or raise AttestationError."""
-    parsed = answer.parse(body)  # 3
+    """Judge what was received (steps 3 to 6), or raise AttestationError with a verdict."""
+    with refusal.with_verdict(policy, now):
+        return _concluded(bundle, policy, trust, floors, now)
+
+
+def _concluded(
+    bundle: Bundle, policy: Policy, trust: Trust, floors: Mapping[str, Floor], now: int
+) -> Attested:
+    parsed = answer.parse(bundle.answer)  # 3
     keys = parsed.keyset
-    if not hmac.compare_digest(keys.tls_spki_sha256, peer.tls_spki_sha256):  # 4
+    if not hmac.compare_digest(keys.tls_spki_sha256, bundle.peer.tls_spki_sha256):  # 4
         raise EvidenceForged(
             Reason.TLS_KEY_MISMATCH,
             "the evidence is about another TLS key than the one that ended this connection",
             hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
         )
-    root = challenge.root_of(nonce, parsed.proof)  # 5
-    shown = operator.shown_by(parsed.collateral, peer.certificate, now=now)
+    root = challenge.root_of(bundle.nonce, parsed.proof)  # 5
+    shown = operator.shown_by(parsed.collateral, bundle.peer.certificate, now=now)
     return verifier.attest(  # 6
         parsed.evidence,
         parsed.collateral,
@@ -142,7 +111,7 @@ def conclude(
         tls_spki_sha256=keys.tls_spki_sha256,
         challenge_root=root,
         channel=ChannelFacts(
-            dialled=peer.dialled,
+            dialled=bundle.peer.dialled,
             names=keys.names,
             not_before=keys.not_before,
             not_after=keys.not_after,

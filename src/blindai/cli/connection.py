@@ -7,16 +7,27 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from blindai.cli import output
+from blindai.client.floors import FloorsLike, FloorsWarning
 from blindai.client.sync import Client, connect
 from blindai.transport.session import SimulationWarning
 
 API_KEY_VARIABLE = "BLINDAI_API_KEY"
 
 
+ADDRESS_HELP = "host, host:port (default port 9924) or https URL"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("address", metavar="HOST", help="host, host:port (default port 9924) or https URL")
+    """Add the server's address and the demands on it."""
+    parser.add_argument("address", metavar="HOST", help=ADDRESS_HELP)
+    add_demands(parser)
+
+
+def add_demands(parser: argparse.ArgumentParser) -> None:
+    """Add what is demanded, wherever the evidence comes from, and how to say the result."""
     demands = parser.add_argument_group("what the server must be (a policy, a simulation, or both)")
     demands.add_argument("--policy", metavar="FILE", help="policy file; `blindai measure` prints one")
     demands.add_argument(
@@ -32,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     demands.add_argument(
         "--certificate", metavar="FILE", help="the operator's certificate (PEM), which the server must show"
     )
+    floors = parser.add_mutually_exclusive_group()
+    floors.add_argument(
+        "--floors",
+        metavar="FILE",
+        help="keep the newest collateral seen in this file, so that nothing older is accepted again "
+        "(default: blindai/floors.json in $XDG_STATE_HOME or ~/.local/state)",
+    )
+    floors.add_argument("--no-floors", action="store_true", help="keep that in memory only")
     parser.add_argument(
         "--timeout",
         type=float,
@@ -45,19 +64,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterator[Client]:
     """Connect as the options say, and say aloud when the server is a simulation."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SimulationWarning)
+    with said_aloud():
         client = connect(
             arguments.address,
             policy=arguments.policy,
             certificate=arguments.certificate,
-            simulation=arguments.simulation
-            if arguments.simulation_root is None
-            else arguments.simulation_root,
+            simulation=simulation(arguments),
+            floors=True if (chosen := floors(arguments)) is None else chosen,
             api_key=(os.environ.get(API_KEY_VARIABLE) or None) if api_key else None,
             timeout_seconds=arguments.timeout,
         )
         with client:
             if client.verdict.simulated:
-                output.talk("warning: SIMULATION: no hardware protects what is sent to this server")
+                output.talk(SIMULATED)
             yield client
+
+
+SIMULATED = "warning: SIMULATION: no hardware protects what is sent to this server"
+
+
+def simulation(arguments: argparse.Namespace) -> bool | str:
+    """Return what `simulation=` is: an empty root is an error later, and never "any root"."""
+    chosen: bool | str = (
+        arguments.simulation if arguments.simulation_root is None else arguments.simulation_root
+    )
+    return chosen
+
+
+def floors(arguments: argparse.Namespace) -> FloorsLike | None:
+    """Return what `floors=` is, or None if the options do not say."""
+    chosen: str | None = arguments.floors
+    return False if arguments.no_floors else chosen
+
+
+@contextmanager
+def said_aloud() -> Iterator[None]:
+    """Say warnings as the command line speaks; that of simulations is said with the verdict."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SimulationWarning)
+        warnings.simplefilter("always", FloorsWarning)
+        show = warnings.showwarning
+
+        def say(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, FloorsWarning):
+                output.talk(f"warning: {message}")
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = say
+        yield

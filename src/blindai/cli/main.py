@@ -35,17 +35,18 @@ EXIT_INTERRUPTED = 130
 def build_parser() -> Parser:
     """Return the whole command line; the documentation is generated from it."""
     # Here, so that a verb family is loaded with the command line and not with `blindai`.
-    from blindai.cli import measure, models, predict, serve, verify  # noqa: PLC0415
+    from blindai.cli import collateral, measure, models, policy, predict, serve, verify  # noqa: PLC0415
 
     parser = Parser(
         prog="blindai",
         description="Confidential AI inference: verify the hardware, then send the data.",
         epilog="exit codes: 0 accepted or done, 1 usage, 2 unreachable, 3 rejected by policy, "
-        "4 malformed or forged evidence, 5 refused by the server",
+        "4 malformed or forged evidence, 5 refused by the server, "
+        "6 policies differ (policy diff --exit-code)",
     )
     parser.add_argument("--version", action="version", version=f"blindai {__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-    for family in (serve, verify, predict, models, measure):
+    for family in (serve, verify, predict, models, measure, collateral, policy):
         family.add(verbs)
     return parser
 

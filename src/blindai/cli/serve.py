@@ -38,6 +38,11 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--name", action="append", default=[], help="a name that clients may dial; may be repeated"
     )
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="publish this policy, for clients to read and compare; it demands nothing of this server",
+    )
     parser.add_argument("--no-upload", action="store_true", help="serve only the models given here")
     parser.add_argument(
         "--max-model-mib", type=int, default=2048, metavar="MIB", help="largest model (default 2048)"
@@ -71,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.name),
         simulation=arguments.simulation,
         model_upload=not arguments.no_upload,
+        published_policy=arguments.policy,
         max_model_bytes=arguments.max_model_mib * MIB,
         max_request_bytes=arguments.max_request_mib * MIB,
     )

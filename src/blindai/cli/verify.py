@@ -1,27 +1,50 @@
-"""`blindai verify`: what is this server, and does it satisfy my policy?"""
+"""`blindai verify`: what is this server, or what was it, and does it satisfy my policy?"""
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import re
 from pathlib import Path
 
 from blindai.attestation.verdict import Verdict
 from blindai.cli import connection, output
 from blindai.cli.parser import Verbs
-from blindai.errors import EvidenceRejected, UsageError
+from blindai.client.floors import replace_file
+from blindai.client.verification import BUNDLE_SUFFIX, Judged, judge
+from blindai.errors import UsageError
 
 
 def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "verify",
-        help="verify a server against a policy and print the verdict",
+        help="verify a server, or a saved bundle, against a policy and print the verdict",
         description="Verify a server against a policy and print the verdict, claim by claim. "
-        "The request for evidence is sent and, once the server is accepted, GET /v2; never an API key. "
-        "Exit code: 0 accepted, 2 unreachable, "
+        "Only the request for evidence is sent. What the server sent can be saved as a bundle, which is "
+        "verified the same way without any network. Exit code: 0 accepted, 2 unreachable, "
         "3 rejected by the policy, 4 malformed or forged evidence.",
-        epilog="example: blindai verify inference.example.org --policy policy.toml",
+        epilog="example: blindai verify inference.example.org --policy policy.toml --save bundle.json",
     )
-    connection.add_arguments(parser)
+    parser.add_argument(
+        "source",
+        metavar="HOST|FILE",
+        help=f"{connection.ADDRESS_HELP}; or a bundle, a file whose name ends in {BUNDLE_SUFFIX}",
+    )
+    connection.add_demands(parser)
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help="judge a bundle at this time (default now): 2026-10-01, 2026-10-01T12:00:00Z or Unix seconds",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say what was checked, against what, and what it proves"
+    )
+    parser.add_argument(
+        "--save",
+        metavar="FILE",
+        help=f"save what the server sent as a bundle (a name ending in {BUNDLE_SUFFIX}), "
+        "also when it is refused",
+    )
     parser.add_argument(
         "--save-certificate",
         metavar="FILE",
@@ -31,25 +54,92 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    _check_files(arguments)
+    with connection.said_aloud():
+        judged = judge(
+            arguments.source,
+            policy=arguments.policy,
+            certificate=arguments.certificate,
+            simulation=connection.simulation(arguments),
+            at=None if arguments.at is None else parse_time(arguments.at),
+            floors=connection.floors(arguments),
+            attestation_timeout_seconds=arguments.timeout,
+        )
+    if judged.verdict.simulated:
+        output.talk(connection.SIMULATED)
+    _show(judged.verdict, arguments)
+    if arguments.save:
+        _save_bundle(arguments.save, judged)
+    if judged.refusal is not None:
+        raise judged.refusal
+    if arguments.save_certificate and judged.bundle is not None:
+        _save_certificate(arguments.save_certificate, judged.bundle.peer.certificate_pem)
+
+
+def parse_time(text: str) -> int | datetime.datetime:
+    """Read a date (midnight, UTC), ISO 8601 with a zone, or Unix seconds, or raise UsageError."""
+    if re.fullmatch("[0-9]{9,12}", text):
+        return int(text)
     try:
-        with connection.connected(arguments, api_key=False) as client:
-            if arguments.save_certificate:
-                _save(arguments.save_certificate, client.server_certificate)
-            _print(client.verdict, as_json=arguments.json)
-    except EvidenceRejected as refusal:
-        if refusal.verdict is not None:
-            _print(refusal.verdict, as_json=arguments.json)
-        raise
+        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+        # Not fromisoformat's weeks and run-together dates: one of those could pass for Unix seconds.
+        if re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]", text):
+            moment = datetime.datetime.fromisoformat(text)
+            if moment.tzinfo is not None:
+                return moment
+    except ValueError:
+        pass
+    raise UsageError(
+        "--at is not a date, a time with a zone, or Unix seconds",
+        hint="e.g. --at 2026-10-01, --at 2026-10-01T12:00:00Z, --at 1790856000",
+    )
 
 
-def _print(verdict: Verdict, *, as_json: bool) -> None:
-    if as_json:
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Refuse, before anything is sent, what could only be noticed after it."""
+    if arguments.save is None:
+        return
+    if arguments.source.endswith(BUNDLE_SUFFIX):
+        raise UsageError("--save is for what a server sends; this is a bundle already")
+    if not arguments.save.endswith(BUNDLE_SUFFIX):
+        raise UsageError(
+            f"the name of a bundle ends in {BUNDLE_SUFFIX}: by that it is told from a host",
+            hint=f"--save {arguments.save or 'bundle'}{BUNDLE_SUFFIX}",
+        )
+
+
+def _show(verdict: Verdict, arguments: argparse.Namespace) -> None:
+    explanation = ""
+    if arguments.explain:
+        from blindai.attestation.explanations import explain  # noqa: PLC0415  many words, seldom asked for
+
+        explanation = explain(verdict)
+    if arguments.json:
         output.json_data(verdict.to_json())
+        if explanation:
+            output.talk(explanation)  # stdout is the one document that a program reads
     else:
-        output.data(str(verdict))
+        output.data(explanation or str(verdict))
 
 
-def _save(path: str, certificate: str) -> None:
+def _save_bundle(path: str, judged: Judged) -> None:
+    if judged.bundle is None:
+        output.talk("no bundle saved: the server gave no complete answer")
+        return
+    moment = datetime.datetime.fromtimestamp(judged.verdict.at, datetime.UTC)
+    try:
+        replace_file(Path(path), judged.bundle.encode())
+    except OSError as exc:
+        failure = UsageError(f"cannot write the bundle: {path}: {exc.strerror}")
+        if judged.refusal is None:
+            raise failure from exc
+        output.failure(failure)  # the exit code is the refusal's
+        return
+    output.talk(f"bundle saved to {path}; the same verdict: --at {moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _save_certificate(path: str, certificate: str) -> None:
     try:
         Path(path).write_text(certificate, encoding="ascii")
     except OSError as exc:

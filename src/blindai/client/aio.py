@@ -11,6 +11,7 @@ import httpx2
 
 from blindai.client import calls, http, upload
 from blindai.client.demands import PathLike, PolicyLike, demands
+from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction
 from blindai.client.sync import DEFAULT_TIMEOUT_SECONDS
 from blindai.client.verified import VerifiedServer
@@ -22,7 +23,7 @@ from blindai.wire.metadata import ModelEntry, ModelMetadata, ServerMetadata
 T = TypeVar("T")
 
 
-async def aconnect(
+async def aconnect(  # noqa: PLR0913  those of `connect`
     address: str,
     *,
     policy: PolicyLike | None = None,
@@ -32,6 +33,7 @@ async def aconnect(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
+    floors: FloorsLike = True,
 ) -> AsyncClient:
     """Connect and verify; arguments and errors are those of `connect`."""
     client = AsyncClient(
@@ -41,6 +43,7 @@ async def aconnect(
                 policy=policy,
                 certificate=certificate,
                 simulation=simulation,
+                floors=floors,
                 attestation_timeout_seconds=attestation_timeout_seconds,
                 proxy=proxy,
             ),

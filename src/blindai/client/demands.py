@@ -17,6 +17,8 @@ from blindai.attestation.trust import (
     fingerprint,
 )
 from blindai.channel import operator
+from blindai.client import floors as floors_file
+from blindai.client.floors import FloorsLike
 from blindai.client.http import MAX_TIMEOUT_SECONDS
 from blindai.errors import PolicyError, UsageError
 from blindai.transport.origin import parse_origin
@@ -32,27 +34,41 @@ def demands(
     policy: PolicyLike | None,
     certificate: PathLike | None,
     simulation: bool | PathLike,
+    floors: FloorsLike = True,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
 ) -> Demands:
     """Gather the demands of a connection, or raise UsageError. Nothing is sent."""
-    if policy is None and simulation is False:
-        raise UsageError(
-            "a policy is required: without one, anybody's enclave would do",
-            hint="on a build you trust: blindai measure > policy.toml, then policy='policy.toml'; "
-            "for a simulated server on this machine: simulation=True",
-        )
-    trust = _trust(simulation)
+    accepted, trust = policy_and_trust(policy=policy, certificate=certificate, simulation=simulation)
     if not 0 < attestation_timeout_seconds <= MAX_TIMEOUT_SECONDS:
         raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
     if proxy is not None and isinstance(trust, StapledSimulationTrust):
         raise UsageError("simulation=True is for a server on this machine, not behind a proxy")
     return Demands(
         origin=parse_origin(address),
-        policy=_with_operator(_policy(policy), certificate),
+        policy=accepted,
         trust=trust,
         timeout_seconds=attestation_timeout_seconds,
+        floors=kept_floors(floors, trust),
     )
+
+
+def policy_and_trust(
+    *, policy: PolicyLike | None, certificate: PathLike | None, simulation: bool | PathLike
+) -> tuple[Policy, Trust]:
+    """Return what is demanded of any evidence, live or from a file, or raise UsageError."""
+    if policy is None and simulation is False:
+        raise UsageError(
+            "a policy is required: without one, anybody's enclave would do",
+            hint="on a build you trust: blindai measure > policy.toml, then policy='policy.toml'; "
+            "for a simulated server on this machine: simulation=True",
+        )
+    return _with_operator(_policy(policy), certificate), _trust(simulation)
+
+
+def kept_floors(floors: FloorsLike, trust: Trust) -> floors_file.FileFloors | None:
+    """Return where floors are kept. Never those of a simulation: its root is thrown away with it."""
+    return None if trust.simulated else floors_file.chosen(floors)
 
 
 def _policy(policy: PolicyLike | None) -> Policy:

@@ -9,6 +9,7 @@ import httpx2
 
 from blindai.client import calls, http, upload
 from blindai.client.demands import PathLike, PolicyLike, demands
+from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction
 from blindai.client.verified import VerifiedServer
 from blindai.errors import ServerRefused
@@ -20,7 +21,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
 
-def connect(
+def connect(  # noqa: PLR0913  keywords, each of them one demand
     address: str,
     *,
     policy: PolicyLike | None = None,
@@ -30,6 +31,7 @@ def connect(
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
+    floors: FloorsLike = True,
 ) -> Client:
     """Connect to an attested server and verify it. Nothing of yours is sent before that succeeds.
 
@@ -41,6 +43,9 @@ def connect(
         True to take the root that the server staples, from loopback addresses only.
     api_key: sent as a bearer token, to the attested server only.
     proxy: an `http://` CONNECT proxy; environment variables never set one.
+    floors: the file that keeps the newest collateral seen, so that nothing older is accepted again: a path;
+        True is $XDG_STATE_HOME/blindai/floors.json or ~/.local/state/blindai/floors.json, False is the
+        memory of this client. Those of a simulation are only ever kept in memory.
 
     Raises AttestationError if the server is not what the policy demands, UnreachableError if it cannot be
     reached, UsageError for arguments that do not make sense.
@@ -52,6 +57,7 @@ def connect(
                 policy=policy,
                 certificate=certificate,
                 simulation=simulation,
+                floors=floors,
                 attestation_timeout_seconds=attestation_timeout_seconds,
                 proxy=proxy,
             ),

@@ -8,6 +8,7 @@ Give such a client no `mounts=`: httpx2 would send the requests they match aroun
 from __future__ import annotations
 
 from blindai.client.demands import PathLike, PolicyLike, demands
+from blindai.client.floors import FloorsLike
 from blindai.transport.aio import AsyncAttestedTransport
 from blindai.transport.sync import AttestedTransport
 
@@ -19,9 +20,12 @@ def attested_transport(
     certificate: PathLike | None = None,
     simulation: bool | PathLike = False,
     proxy: str | None = None,
+    floors: FloorsLike = True,
 ) -> AttestedTransport:
     """Return an httpx2 transport that attests every connection; arguments are those of `connect`."""
-    wanted = demands(address, policy=policy, certificate=certificate, simulation=simulation, proxy=proxy)
+    wanted = demands(
+        address, policy=policy, certificate=certificate, simulation=simulation, proxy=proxy, floors=floors
+    )
     return AttestedTransport(wanted, proxy=proxy)
 
 
@@ -32,7 +36,10 @@ def async_attested_transport(
     certificate: PathLike | None = None,
     simulation: bool | PathLike = False,
     proxy: str | None = None,
+    floors: FloorsLike = True,
 ) -> AsyncAttestedTransport:
     """Return an httpx2 async transport that attests every connection; arguments are those of `connect`."""
-    wanted = demands(address, policy=policy, certificate=certificate, simulation=simulation, proxy=proxy)
+    wanted = demands(
+        address, policy=policy, certificate=certificate, simulation=simulation, proxy=proxy, floors=floors
+    )
     return AsyncAttestedTransport(wanted, proxy=proxy)

@@ -94,19 +94,15 @@ def reporting(progress: bool | Progress, name: str) -> Iterator[Progress]:
 
 def _bar(name: str) -> Iterator[Progress]:
     # Imported here: a piped or programmatic upload needs no terminal library.
-    from rich import progress as rich_progress  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
+    from tqdm import tqdm  # noqa: PLC0415
 
-    columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
-        rich_progress.DownloadColumn(),
-        rich_progress.TransferSpeedColumn(),
-        rich_progress.TimeRemainingColumn(),
-    )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"uploading {name}", total=None)
-        yield lambda sent, total: bar.update(task, completed=sent, total=total)
+    with tqdm(desc=f"uploading {name}", unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
+
+        def report(sent: int, total: int) -> None:
+            bar.total = total
+            bar.update(sent - bar.n)
+
+        yield report
 
 
 def _pieces(source: Path | bytes) -> Iterator[bytes]:

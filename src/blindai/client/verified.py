@@ -6,7 +6,9 @@ from typing import Any
 
 from blindai.attestation.verdict import Verdict
 from blindai.attestation.verifier import Attested
+from blindai.channel.bundle import Bundle
 from blindai.client import http
+from blindai.errors import UnreachableError
 from blindai.transport.session import Session
 from blindai.wire.metadata import ModelMetadata
 
@@ -28,6 +30,13 @@ class VerifiedServer:
     def verdict(self) -> Verdict:
         """What was checked about the server, claim by claim. `print` it."""
         return self.attested.verdict
+
+    @property
+    def bundle(self) -> Bundle:
+        """What the server sent when it was last attested; `Path(...).write_bytes(client.bundle.encode())`."""
+        if self._session.bundle is None:
+            raise UnreachableError("no connection has been attested yet")
+        return self._session.bundle
 
     @property
     def server_certificate(self) -> str:

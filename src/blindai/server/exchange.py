@@ -15,6 +15,7 @@ from blindai.server.identity import Identity
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
+TOML = b"application/toml"
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import blindai
+from blindai.attestation.policy import Policy
 from blindai.channel.keyset import SettingValue, Software
-from blindai.errors import RequestError, UsageError
+from blindai.errors import PolicyError, RequestError, UsageError
 from blindai.runtime.onnx import OnnxEngine
 from blindai.runtime.registry import Registry
 from blindai.server import environment
@@ -110,6 +111,7 @@ async def serve(
     names = settings.dialled_names()
     source = source_sha256()
     attester, simulated = _attester(settings, now, source)
+    published_policy = _published_policy(settings)
     registry = _load(settings, startup_models)
     fresh_identity = functools.partial(
         new_identity,
@@ -122,7 +124,7 @@ async def serve(
     identity = fresh_identity(now=now)
     identities = Identities(identity)
     sock = bind(settings.host, settings.port)
-    services = _Services(settings, attester, registry)
+    services = _Services(settings, attester, registry, published_policy)
     listener = Listener(services.app, identities, settings)
     ready = Ready(
         host=settings.host,
@@ -166,7 +168,9 @@ async def _renew(identities: Identities, fresh: Callable[..., Identity], life_se
 class _Services:
     """What answers requests, and the threads that it uses."""
 
-    def __init__(self, settings: Settings, attester: Attester, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, attester: Attester, registry: Registry, published_policy: bytes | None
+    ) -> None:
         self._attestations = Attestations(
             attester,
             timeout_seconds=settings.attestation_timeout_seconds,
@@ -189,7 +193,7 @@ class _Services:
         )
         router = Router(
             [
-                *ServiceRoutes(self._attestations).routes(),
+                *ServiceRoutes(self._attestations, published_policy).routes(),
                 *InferenceRoutes(registry, self._inference, inference_limits).routes(),
                 *RepositoryRoutes(registry, self._loading, upload_limits).routes(),
             ]
@@ -213,6 +217,20 @@ def _attester(settings: Settings, now: int, source: str) -> tuple[Attester, Simu
         raise no_attester(detect())
     simulated = SimulatedTdx(now=now, measurements=simulated_measurements(source))
     return simulated, simulated
+
+
+def _published_policy(settings: Settings) -> bytes | None:
+    """Read the policy to publish, or raise PolicyError: what no client could load helps nobody."""
+    if settings.published_policy is None:
+        return None
+    try:
+        text = Path(settings.published_policy).read_bytes()
+        Policy.from_toml(text.decode("utf-8"))
+    except OSError as exc:
+        raise UsageError(f"{settings.published_policy} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise PolicyError(f"the policy is not UTF-8: {settings.published_policy}") from exc
+    return text
 
 
 def _promises(settings: Settings) -> Mapping[str, SettingValue]:

@@ -8,19 +8,23 @@ import blindai
 from blindai.channel import answer, challenge
 from blindai.errors import RequestCode, RequestError
 from blindai.server.attest import Attestations
-from blindai.server.exchange import JSON, Request, Response, json_response
+from blindai.server.exchange import JSON, TOML, Request, Response, json_response
 from blindai.server.routing import Route
 from blindai.wire import base64url
 from blindai.wire.metadata import ServerMetadata
 
+POLICY_PATH = "/.well-known/blindai/policy"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "blindai")
 
 _MAX_QUERY_FIELDS = 8
 
 
 class ServiceRoutes:
-    def __init__(self, attestations: Attestations) -> None:
+    """`published_policy` is the exact text that the operator publishes, if they publish one."""
+
+    def __init__(self, attestations: Attestations, published_policy: bytes | None) -> None:
         self._attestations = attestations
+        self._published_policy = published_policy
 
     def routes(self) -> list[Route]:
         return [
@@ -28,6 +32,7 @@ class ServiceRoutes:
             Route("GET", "/v2/health/live", self._healthy),
             Route("GET", "/v2/health/ready", self._healthy),
             Route("GET", answer.PATH, self._attestation),
+            Route("GET", POLICY_PATH, self._policy),
         ]
 
     async def _metadata(self, _: Request) -> Response:
@@ -36,6 +41,11 @@ class ServiceRoutes:
     async def _healthy(self, _: Request) -> Response:
         # The port opens when all is loaded and closes before the server drains: who connects finds it ready.
         return json_response({})
+
+    async def _policy(self, _: Request) -> Response:
+        if self._published_policy is None:
+            raise RequestError(RequestCode.NOT_FOUND, "the operator of this server publishes no policy")
+        return Response(200, TOML, (self._published_policy,))
 
     async def _attestation(self, request: Request) -> Response:
         raw = await self._attestations.answer(request.identity, _nonce(request.query))

@@ -25,6 +25,7 @@ class Settings:
     """What an operator may choose. The defaults are the safe choice.
 
     `names` are the host names and addresses that clients may dial; without any, they follow from `host`.
+    `published_policy` is a policy file to show to whoever asks; no client adopts it.
     `max_buffered_*_bytes` bound the bodies held at one time, over all connections;
     one of the largest size always fits. A body may fall
     behind `min_body_bytes_per_second` by at most `request_read_timeout_seconds`.
@@ -35,6 +36,7 @@ class Settings:
     names: tuple[str, ...] = ()
     simulation: bool = False
     model_upload: bool = True
+    published_policy: str | None = None
 
     engine_threads: int = 1  # operators of one inference
     inference_threads: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)

@@ -13,6 +13,7 @@ from httpcore2 import SOCKET_OPTION
 
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
+from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
@@ -120,17 +121,18 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         stream = self._stream
         try:
-            self._session.check_address(stream.get_extra_info("server_addr"))
-            stream = await stream.start_tls(ssl_context, server_hostname, timeout)
-            peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
-            return AsyncAttestedStream(stream, await self._attest(stream, peer), self._session)
+            with self._session.refusals():
+                self._session.check_address(stream.get_extra_info("server_addr"))
+                stream = await stream.start_tls(ssl_context, server_hostname, timeout)
+                peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
+                return AsyncAttestedStream(stream, await self._attest(stream, peer), self._session)
         except BaseException:
             # Shielded: a cancelled caller must not leave the connection open.
             with anyio.CancelScope(shield=True):
                 await stream.aclose()
             raise
 
-    async def _attest(self, stream: httpcore2.AsyncNetworkStream, peer: handshake.Peer) -> Attested:
+    async def _attest(self, stream: httpcore2.AsyncNetworkStream, peer: Peer) -> Attested:
         if attested := self._session.known(peer):
             return attested
         try:
@@ -141,7 +143,7 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
                     nonce = self._session.nonce()
                     exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
                     body = await _drive(exchange, stream)
-                    return self._session.conclude(body, nonce=nonce, peer=peer)
+                    return self._session.conclude(Bundle(peer, nonce, body))
         except TimeoutError as exc:
             raise self._session.too_slow() from exc
 

@@ -6,9 +6,10 @@ import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 
@@ -17,7 +18,8 @@ from blindai.attestation.policy import Policy
 from blindai.attestation.trust import StapledSimulationTrust, Trust
 from blindai.attestation.types import Floor
 from blindai.attestation.verifier import Attested
-from blindai.channel import challenge, handshake
+from blindai.channel import challenge, handshake, refusal
+from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import EvidenceRejected, Reason, UnreachableError
 from blindai.transport.origin import Origin, is_loopback
 
@@ -31,6 +33,16 @@ class SimulationWarning(UserWarning):
     """The server is a simulation: no hardware protects what is sent to it."""
 
 
+class Floors(Protocol):
+    """Where roll-back floors outlive a session. The transport knows no file and no place."""
+
+    def load(self) -> Mapping[str, Floor]:
+        """Return the floors by platform."""
+
+    def raise_to(self, platform: str, floor: Floor) -> None:
+        """Keep what was seen; no number ever sinks."""
+
+
 @dataclass(frozen=True)
 class Demands:
     """What every connection must satisfy; immutable for the life of a transport."""
@@ -40,6 +52,7 @@ class Demands:
     trust: Trust
     timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    floors: Floors | None = field(default=None, repr=False)
 
 
 class Session:
@@ -47,14 +60,16 @@ class Session:
 
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
-        self.latest: tuple[Attested, handshake.Peer] | None = None
+        self.latest: tuple[Attested, Peer] | None = None
+        self.bundle: Bundle | None = None
+        """The newest that was received, accepted or not."""
         self._lock = threading.Lock()
         # By certificate, not only by key: the operator vouched for the certificate.
         self._known: dict[x509.Certificate, Attested] = {}
         self._floors: dict[str, Floor] = {}
 
     @property
-    def attested(self) -> tuple[Attested, handshake.Peer]:
+    def attested(self) -> tuple[Attested, Peer]:
         """The newest proof and the peer it was used for, or UnreachableError before the first connection."""
         if self.latest is None:
             raise UnreachableError("no connection has been attested yet")
@@ -63,7 +78,7 @@ class Session:
     def now(self) -> int:
         return int(self.demands.clock())
 
-    def known(self, peer: handshake.Peer) -> Attested | None:
+    def known(self, peer: Peer) -> Attested | None:
         """Return the unexpired proof for the certificate that the peer showed, if there is one."""
         with self._lock:
             attested = self._known.get(peer.certificate)
@@ -88,11 +103,16 @@ class Session:
     def require_fresh(self, attested: Attested) -> None:
         """Raise EvidenceRejected if the proof ended before a request began to leave."""
         if self.expired(attested):
-            raise EvidenceRejected(
-                Reason.KEYSET_EXPIRED,
-                "the proof for this connection has ended; nothing was sent",
-                hint="send the request again: the server will be attested anew",
-            )
+            with self.refusals():
+                raise EvidenceRejected(
+                    Reason.KEYSET_EXPIRED,
+                    "the proof for this connection has ended; nothing was sent",
+                    hint="send the request again: the server will be attested anew",
+                )
+
+    def refusals(self) -> AbstractContextManager[None]:
+        """Within this, every AttestationError gets a verdict."""
+        return refusal.with_verdict(self.demands.policy, self.now())
 
     def too_slow(self) -> UnreachableError:
         return UnreachableError(
@@ -103,26 +123,33 @@ class Session:
     def nonce(self) -> bytes:
         return secrets.token_bytes(challenge.NONCE_BYTES)
 
-    def conclude(self, body: bytes, *, nonce: bytes, peer: handshake.Peer) -> Attested:
-        """Judge an answer and remember the key, or raise AttestationError."""
-        with self._lock:
-            floors = dict(self._floors)
+    def conclude(self, bundle: Bundle) -> Attested:
+        """Judge what was received and remember the key, or raise AttestationError."""
+        self.bundle = bundle  # before it is judged: a refused one is worth keeping, too
         attested = handshake.conclude(
-            body,
-            nonce=nonce,
-            peer=peer,
+            bundle,
             policy=self.demands.policy,
             trust=self.demands.trust,
-            floors=floors,
+            floors=self._seen(),
             now=self.now(),
         )
         with self._lock:
             floor = self._floors.get(attested.platform, Floor())
             self._floors[attested.platform] = floor.raised_to(attested.freshness)
+        if self.demands.floors is not None:
+            self.demands.floors.raise_to(attested.platform, attested.freshness)
+        with self._lock:
             while len(self._known) >= MAX_KNOWN_KEYS:
                 del self._known[next(iter(self._known))]
-            self._known[peer.certificate] = attested
-        return self._admit(attested, peer)
+            self._known[bundle.peer.certificate] = attested
+        return self._admit(attested, bundle.peer)
+
+    def _seen(self) -> Mapping[str, Floor]:
+        """What this session and the ones before it saw: memory counts where nothing can be kept."""
+        kept = {} if self.demands.floors is None else self.demands.floors.load()
+        with self._lock:
+            seen = dict(self._floors)
+        return {name: seen.get(name, Floor()).raised_to(kept.get(name, Floor())) for name in {*seen, *kept}}
 
     def check_address(self, server_address: Any) -> None:
         """Refuse a stapled simulation root from anywhere but this machine, before anything is sent."""
@@ -137,7 +164,7 @@ class Session:
                 "simulation='root.pem' (Python), --simulation-root root.pem (command line)",
             )
 
-    def _admit(self, attested: Attested, peer: handshake.Peer) -> Attested:
+    def _admit(self, attested: Attested, peer: Peer) -> Attested:
         self.latest = attested, peer
         if attested.verdict.simulated:
             warnings.warn(

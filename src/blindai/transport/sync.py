@@ -18,6 +18,7 @@ from httpcore2 import SOCKET_OPTION
 
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
+from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
@@ -36,8 +37,8 @@ class AttestedTransport(httpx2.BaseTransport):
     def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
         through = None if proxy is None else tunnel.parse_proxy(proxy)
         self.session = Session(demands)
-        pool = pool_options(_AttestingBackend(self.session, through))
-        self._pool = httpcore2.ConnectionPool(**pool)
+        self._backend = _AttestingBackend(self.session, through)
+        self._pool = httpcore2.ConnectionPool(**pool_options(self._backend))
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
@@ -54,6 +55,14 @@ class AttestedTransport(httpx2.BaseTransport):
             stream=_Body(response.stream),
             extensions=response.extensions,
         )
+
+    def attest(self, *, connect_timeout_seconds: float) -> Attested:
+        """Attest one connection and close it. No request is sent, and the pool does not get it."""
+        origin = self.session.demands.origin
+        with translated():
+            stream = self._backend.connect_tcp(origin.host, origin.port, connect_timeout_seconds)
+            stream.start_tls(tls.client_context(), origin.host, connect_timeout_seconds).close()
+        return self.session.attested[0]
 
     def close(self) -> None:
         self._pool.close()
@@ -119,15 +128,16 @@ class _UnattestedStream(httpcore2.NetworkStream):
     ) -> httpcore2.NetworkStream:
         stream = self._stream
         try:
-            self._session.check_address(stream.get_extra_info("server_addr"))
-            stream = stream.start_tls(ssl_context, server_hostname, timeout)
-            peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
-            return AttestedStream(stream, self._attest(stream, peer), self._session)
+            with self._session.refusals():
+                self._session.check_address(stream.get_extra_info("server_addr"))
+                stream = stream.start_tls(ssl_context, server_hostname, timeout)
+                peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
+                return AttestedStream(stream, self._attest(stream, peer), self._session)
         except BaseException:
             stream.close()
             raise
 
-    def _attest(self, stream: httpcore2.NetworkStream, peer: handshake.Peer) -> Attested:
+    def _attest(self, stream: httpcore2.NetworkStream, peer: Peer) -> Attested:
         deadline = time.monotonic() + self._session.demands.timeout_seconds
         if attested := self._session.known(peer):
             return attested
@@ -140,7 +150,7 @@ class _UnattestedStream(httpcore2.NetworkStream):
             nonce = self._session.nonce()
             exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
             body = _drive(exchange, stream, deadline, self._session)
-            return self._session.conclude(body, nonce=nonce, peer=peer)
+            return self._session.conclude(Bundle(peer, nonce, body))
         finally:
             flight.release()
 

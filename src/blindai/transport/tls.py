@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from blindai.channel.handshake import Peer
+from blindai.channel.bundle import Peer
 from blindai.errors import EvidenceMalformed, Reason
 
 ALPN = "http/1.1"

@@ -1,0 +1,1 @@
+"""Policies as their owner handles them: read aloud, compared, converted, published, begun."""
