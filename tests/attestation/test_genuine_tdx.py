@@ -93,7 +93,7 @@ def test_one_other_measurement_is_refused(name, measurement):
 @pytest.mark.parametrize(
     ("edge", "seconds", "reason"),
     [
-        ("valid_to", 0, Reason.COLLATERAL_EXPIRED),
+        ("valid_to", 0, Reason.CRL_EXPIRED),  # Intel's PCK CRL ends first in these samples
         ("valid_to", 400 * DAY_SECONDS, Reason.COLLATERAL_EXPIRED),
         ("valid_from", -1, Reason.COLLATERAL_NOT_YET_VALID),
         ("valid_from", -400 * DAY_SECONDS, Reason.COLLATERAL_NOT_YET_VALID),
@@ -143,7 +143,7 @@ def test_an_out_of_date_platform_is_refused_by_default():
         sample.expect["advisories"],
     )
     verdict = judged(sample, policy_for(claims))
-    assert verdict.reasons == (Reason.TCB_STATUS, Reason.TCB_ADVISORY)
+    assert verdict.reasons == (Reason.TCB_OUT_OF_DATE, Reason.TCB_ADVISORY)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_out_of_date_platform_is_refused_by_default():
         (
             ["OutOfDateConfigurationNeeded"],
             ["INTEL-SA-00960", "INTEL-SA-00982", "INTEL-SA-00986"],
-            (Reason.TCB_STATUS,),
+            (Reason.TCB_OUT_OF_DATE,),
         ),
     ],
 )
@@ -193,6 +193,28 @@ def test_genuine_evidence_about_other_keys_is_refused():
         )
     )
     assert error.reason == Reason.REPORT_DATA_MISMATCH
+
+
+def test_collateral_of_another_tee_is_refused():
+    """An SGX platform's, genuine and of the same root; and an SGX quote for a TDX one."""
+    sample = evidence.read("tdx", UP_TO_DATE[0])
+    other = evidence.read("sgx", "v3-config-and-swhardening-00a067")
+    assert_refused(
+        lambda: verify(sample, collateral=other.collateral), Reason.COLLATERAL_OTHER_TEE, EvidenceForged
+    )
+    assert_refused(lambda: verify(sample, quote=other.quote), Reason.QUOTE_MALFORMED, EvidenceMalformed)
+
+
+def test_collateral_of_another_platform_is_refused():
+    """Of the same authority and valid at the same time: TCB levels of one family are not another's."""
+    sample, other = evidence.read("tdx", UP_TO_DATE[1]), evidence.read("tdx", DEBUG)
+    now = other.valid_from + DAY_SECONDS
+    assert verify(sample, now=now).tcb_status == "UpToDate"
+    assert_refused(
+        lambda: verify(sample, collateral=other.collateral, now=now),
+        Reason.COLLATERAL_MISMATCH,
+        EvidenceForged,
+    )
 
 
 def test_zero_padding_is_ignored_and_nothing_else_is():

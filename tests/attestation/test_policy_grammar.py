@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blindai.attestation.intel.tcb_policy import TcbAccept
 from blindai.attestation.policy import MAX_POLICY_BYTES, Policy
 from tests.attestation.policy_texts import DIGEST, FULL, MINIMAL, SHA256, refused
 
@@ -19,10 +20,13 @@ def test_the_smallest_policy():
     """Three digests and a version; everything else is the strict default."""
     policy = Policy.from_toml(MINIMAL)
     (entry,) = policy.accept
-    assert entry.measurements == {name: bytes.fromhex(DIGEST) for name in ("mrtd", "rtmr1", "rtmr2")}
-    assert entry.tcb_status == {"UpToDate"}
-    assert not entry.allow_advisories
-    assert (entry.allow_dynamic_platform, entry.allow_cached_keys, entry.allow_smt) == (False,) * 3
+    named = dict.fromkeys(("mrtd", "rtmr1", "rtmr2"), bytes.fromhex(DIGEST))
+    chosen_by_the_host = dict.fromkeys(("mrconfigid", "mrowner", "mrownerconfig"), bytes(48))
+    assert entry.measurements == named | chosen_by_the_host
+    assert entry.platform.tcb_status == {"UpToDate"}
+    assert not entry.platform.allow_advisories
+    assert entry.platform == TcbAccept()
+    assert not entry.events
     assert policy.expires is None
     assert (policy.names, policy.operator_spki_sha256, policy.models_sha256) == ((), frozenset(), ())
     assert policy.unsafe_any_measurement is False
@@ -33,12 +37,14 @@ def test_the_largest_policy():
     policy = Policy.from_toml(FULL)
     first, second = policy.accept
     assert len(first.measurements) == 9
-    assert second.tcb_status == {"UpToDate", "SWHardeningNeeded"}
-    assert second.allow_advisories == {"INTEL-SA-00001"}
-    assert second.min_tcb_evaluation == 17
-    assert second.allow_dynamic_platform
-    assert second.allow_cached_keys
-    assert second.allow_smt
+    assert second.platform == TcbAccept(
+        tcb_status=frozenset({"UpToDate", "SWHardeningNeeded"}),
+        allow_advisories=frozenset({"INTEL-SA-00001"}),
+        min_tcb_evaluation=17,
+        allow_dynamic_platform=True,
+        allow_cached_keys=True,
+        allow_smt=True,
+    )
     assert policy.operator_spki_sha256 == {SHA256}
     assert policy.models_sha256 == (SHA256,)
     assert policy.names == ("inference.example.org",)
@@ -112,7 +118,7 @@ WRONG_VALUES = {
     "spki_sha256": [f'"{SHA256}"', '["ab"]', f'["{SHA256}0"]', f'["{SHA256[:-1]}x"]', "[1]", "true"],
     "sha256": [f'"{SHA256}"', '["ab"]', "true"],
     "isolation": ["1.5", "2027-03-01", "[1]", "[[]]", "{ a = 1 }", "nan"],
-    "tee": ['"sgx"', '"TDX"', '""', "1", '["tdx"]', "true"],
+    "tee": ['"tpm"', '"TDX"', '""', "1", '["tdx"]', "true"],
     "mrtd": ['""', '"ab"', f'"{DIGEST}00"', f'"{DIGEST[:-1]}"', f'"{DIGEST[:-2]}zz"', "1", f'["{DIGEST}"]'],
     "mrconfigid": [f'"0x{DIGEST[2:]}"', f'" {DIGEST[1:]}"', '"٣"'],
     "tcb_status": ['"UpToDate"', '["uptodate"]', '["Revoked"]', '["any"]', "[1]", "true"],

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from blindai.attestation.intel import quote as tdx_quote
+from blindai.attestation.intel.quote import parse_tdx
 from blindai.errors import EvidenceMalformed, Reason
 from blindai.testing import FakeTdx
 from tests.attestation.scene import NOW, attest, refusal
@@ -33,9 +33,9 @@ def without_auth_data(quote):
 def test_the_debug_bit_is_read_where_it_stands(knobs):
     """Bit 0 of the trust domain's attributes, in each layout, and no other bit."""
     for debug in (True, False):
-        assert tdx_quote.parse(quote_of(debug=debug, **knobs)).debug is debug
+        assert parse_tdx(quote_of(debug=debug, **knobs)).debug is debug
     others = FakeTdx(now=NOW, td_attributes=bytes.fromhex("feffffffffffffff"), **knobs)
-    assert tdx_quote.parse(others.evidence(bytes(64)).value).debug is False
+    assert parse_tdx(others.evidence(bytes(64)).value).debug is False
 
 
 def test_a_debug_domain_is_refused_in_our_own_words():
@@ -48,11 +48,11 @@ def test_a_debug_domain_is_refused_in_our_own_words():
 def test_what_may_be_empty_and_what_follows():
     """Authentication data of no bytes have a length like any other; zeros behind are no part of a quote."""
     quote = quote_of()
-    assert tdx_quote.parse(quote).signed == quote
-    assert tdx_quote.parse(quote + bytes(9)).signed == quote
+    assert parse_tdx(quote).signed == quote
+    assert parse_tdx(quote + bytes(9)).signed == quote
     shorter = without_auth_data(quote)
-    assert tdx_quote.parse(shorter).signed == shorter
-    assert tdx_quote.parse(shorter).pck_chain_pem == tdx_quote.parse(quote).pck_chain_pem
+    assert parse_tdx(shorter).signed == shorter
+    assert parse_tdx(shorter).pck_chain_pem == parse_tdx(quote).pck_chain_pem
 
 
 WRONG = {
@@ -74,7 +74,7 @@ def test_another_constant_is_malformed(name):
     at, form, value = WRONG[name]
     quote = bytearray(quote_of())
     struct.pack_into(form, quote, at, value)
-    error = refusal(lambda: tdx_quote.parse(bytes(quote)))
+    error = refusal(lambda: parse_tdx(bytes(quote)))
     assert (error.reason, type(error)) == (Reason.QUOTE_MALFORMED, EvidenceMalformed)
 
 
@@ -87,14 +87,14 @@ def test_a_length_that_is_one_off_is_malformed(at, form, difference):
     for behind in (b"", bytes(9)):
         quote = bytearray(quote_of() + behind)
         struct.pack_into(form, quote, at, struct.unpack_from(form, quote, at)[0] + difference)
-        error = refusal(lambda quote=quote: tdx_quote.parse(bytes(quote)))
+        error = refusal(lambda quote=quote: parse_tdx(bytes(quote)))
         assert error.reason == Reason.QUOTE_MALFORMED
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 47, 48, BODY_END - 1, BODY_END, CERTIFICATION, AUTH, -1])
 def test_a_quote_that_breaks_off_is_malformed(length):
     """Wherever it is cut."""
-    assert refusal(lambda: tdx_quote.parse(quote_of()[:length])).reason == Reason.QUOTE_MALFORMED
+    assert refusal(lambda: parse_tdx(quote_of()[:length])).reason == Reason.QUOTE_MALFORMED
 
 
 @pytest.mark.parametrize(("body_type", "size"), [(2, 648), (3, 584), (1, 384), (4, 584), (2, 583), (2, 585)])
@@ -103,4 +103,4 @@ def test_a_body_of_another_type_or_size_is_malformed(body_type, size):
     quote = bytearray(quote_of(quote_version=5))
     assert struct.unpack_from("<HI", quote, 48) == (2, 584)
     struct.pack_into("<HI", quote, 48, body_type, size)
-    assert refusal(lambda: tdx_quote.parse(bytes(quote))).reason == Reason.QUOTE_MALFORMED
+    assert refusal(lambda: parse_tdx(bytes(quote))).reason == Reason.QUOTE_MALFORMED

@@ -11,6 +11,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from blindai.attestation.types import TDX_QUOTE, Evidence
 from blindai.attestation.verifier import Attested
 from blindai.tee.measurement import Measurements
@@ -102,3 +105,11 @@ def with_version(pem: str, version: int) -> str:
     return pem_of(
         der_of(pem).replace(bytes.fromhex("a003020102"), bytes.fromhex("a0030201") + bytes([version]), 1)
     )
+
+
+def signed_again(tbs: bytes, issuer: pki.Holder) -> str:
+    """Return the certificate that says this, signed by `issuer`: a builder would refuse some of it."""
+    signature = b"\0" + issuer.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    ecdsa_sha256 = bytes.fromhex("300a06082a8648ce3d040302")
+    content = tbs + ecdsa_sha256 + b"\x03" + bytes([len(signature)]) + signature
+    return pem_of(b"\x30\x82" + len(content).to_bytes(2, "big") + content)

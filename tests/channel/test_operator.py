@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from blindai.channel import operator
-from blindai.channel.handshake import Peer
+from blindai.channel.bundle import Peer
 from blindai.errors import EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
 from tests.attestation.scene import NOW, TLS, Client, assert_refused, attest, policy_of, refusal
 from tests.attestation.vendor_tricks import der_of, pem_of, with_version

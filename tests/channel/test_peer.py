@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from blindai.channel.handshake import Peer
+from blindai.channel.bundle import Peer
 from blindai.errors import EvidenceMalformed, Reason
 from blindai.testing import TlsIdentity
 from tests.attestation.scene import NOW

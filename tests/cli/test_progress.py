@@ -12,6 +12,7 @@ from tests import models
 from tests.serving import running_server, server_environment
 
 pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix-only")
+termios = pytest.importorskip("termios", reason="pseudo-terminals are Unix-only")
 
 
 def test_a_terminal_sees_a_bar(tmp_path):
@@ -20,12 +21,13 @@ def test_a_terminal_sees_a_bar(tmp_path):
     path.write_bytes(models.mlp())
     with running_server() as server:
         master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 100))
         command = ["models", "upload", server.address, str(path), "--simulation"]
         process = subprocess.Popen(
             [sys.executable, "-m", "blindai", *command],
             stdout=subprocess.PIPE,
             stderr=slave,
-            env=server_environment(TERM="xterm", COLUMNS="100"),
+            env=server_environment(TERM="xterm"),
         )
         os.close(slave)
         shown = _read_to_the_end(master)

@@ -90,7 +90,7 @@ def test_a_keysets_error_does_not_quote_it():
 def test_a_servers_error_cannot_steer_the_terminal(tdx):
     """An error body, whose words a model's author may have chosen, is printed without control characters."""
     with _peer(tdx, {"error": f"no {ESCAPES}", "code": "x"}, status=404) as peer:
-        done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation")
+        done = _blindai("models", "list", f"127.0.0.1:{peer.port}", "--simulation")
     assert done.returncode == 5
     assert b"\x1b" not in done.stderr
     assert "\x9b" not in done.stderr.decode()
@@ -131,14 +131,14 @@ def test_a_verdict_needs_no_unicode_to_be_told(encoding, tdx):
     assert b"accepted: SIMULATED tdx" in done.stdout
 
 
-def test_verify_sends_no_api_key(tdx):
-    """Whoever only looks at a server does not log in to it."""
+def test_verify_sends_no_request(tdx):
+    """Whoever only looks at a server does not log in to it, and asks it for nothing but evidence."""
     with _peer(tdx, SERVER) as peer:
         done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", BLINDAI_API_KEY="CANARY")
         peer.wait()
     assert done.returncode == 0
-    assert peer.request_bytes.startswith(b"GET /v2 HTTP/1.1\r\n")
-    assert b"CANARY" not in peer.request_bytes
+    assert peer.request_bytes == b""
+    assert all(b"CANARY" not in connection.attestation_request for connection in peer.connections)
 
 
 def test_an_empty_root_does_not_mean_any_root(tdx):

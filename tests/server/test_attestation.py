@@ -12,7 +12,8 @@ import pytest
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import SimulationTrust
 from blindai.channel import answer, keyset
-from blindai.channel.handshake import Peer, conclude
+from blindai.channel.bundle import Bundle, Peer
+from blindai.channel.handshake import conclude
 from blindai.errors import EvidenceForged
 from blindai.wire import base64url
 from tests.serving import RunningServer, exchange
@@ -25,9 +26,7 @@ def certificate_der(server: RunningServer) -> bytes:
 def conclusion(server: RunningServer, body: bytes, nonce: bytes):
     """What a client on 127.0.0.1 concludes, which trusts the root and the policy that were announced."""
     return conclude(
-        body,
-        nonce=nonce,
-        peer=Peer.from_certificate("127.0.0.1", certificate_der(server)),
+        Bundle(Peer.from_certificate("127.0.0.1", certificate_der(server)), nonce, body),
         policy=Policy.from_toml(server.ready["policy"]),
         trust=SimulationTrust([server.ready["root_sha256"]]),
         floors={},

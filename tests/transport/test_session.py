@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import SimulationTrust, StapledSimulationTrust
-from blindai.channel.handshake import Peer
+from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import AttestationError, Reason
 from blindai.testing import TlsIdentity, make_answer
 from blindai.transport import aio, sync, tls
@@ -41,7 +41,7 @@ def attested_peer(session, tdx):
     peer = Peer.from_certificate("localhost", identity.certificate.public_bytes(Encoding.DER))
     body = make_answer(tdx, nonce=NONCE, tls_spki_sha256=identity.spki_sha256, now=NOW)
     with quiet():
-        return peer, session.conclude(body, nonce=NONCE, peer=peer)
+        return peer, session.conclude(Bundle(peer, NONCE, body))
 
 
 def test_a_proof_ends_at_its_moment_and_a_clock_may_be_five_minutes_off(tdx):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blindai.wire.strict_json import MAX_DEPTH, decode_object, members
+from blindai.wire.strict_json import MAX_BRACKETS, MAX_DEPTH, decode_object, members
 
 _LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 _VALUES = st.recursive(
@@ -70,9 +70,17 @@ def test_depth_is_bounded_without_recursion() -> None:
     """The deepest allowed nesting is read, one more is refused, and a million brackets do not recurse."""
     inner = MAX_DEPTH - 1
     assert decode_object(b'{"a":' + b"[" * inner + b"]" * inner + b"}", max_bytes=1000)
-    for brackets in (MAX_DEPTH, 1_000_000):
-        with pytest.raises(ValueError, match="nested deeper"):
+    for brackets, words in ((MAX_DEPTH, "nested deeper"), (1_000_000, "brackets")):
+        with pytest.raises(ValueError, match=words):
             decode_object(b'{"a":' + b"[" * brackets, max_bytes=2_000_000)
+
+
+def test_a_long_row_of_brackets_is_refused() -> None:
+    """However shallow: counting them one by one would cost seconds."""
+    row = b'{"a":[' + b",".join([b"[]"] * (MAX_BRACKETS // 2 - 2))
+    assert decode_object(row + b"]}", max_bytes=100_000)
+    with pytest.raises(ValueError, match="brackets"):
+        decode_object(row + b",[]]}", max_bytes=100_000)
 
 
 def test_brackets_inside_strings_do_not_count() -> None:

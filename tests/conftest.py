@@ -1,0 +1,13 @@
+"""Shared by all tests: the home of whoever runs them is neither read nor written."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory):
+    """A state folder of this run, also for the processes that tests start: roll-back floors go there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
