@@ -3,13 +3,14 @@
 # Arguments for what is run: `make test ARGS="-k handshake"`.
 PYTHON ?=
 ARGS ?=
+SEED ?= 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean runtime dev
+.PHONY: help demo test check fuzz mutate soak bench bench-verification docs lock clean runtime dev
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 
 demo: runtime ## serve a model in a simulated enclave, verify it, predict on real digits, be refused
 	@.venv/bin/python demo/demo.py $(ARGS)
@@ -20,8 +21,20 @@ test: dev ## run all tests, in parallel, with warnings as errors
 check: dev ## format, lint, types, import contracts, documents in step with the code
 	@sh scripts/check.sh
 
+fuzz: dev ## 200,000 coverage-guided executions against every parser and verifier; SEED=2 for others
+	@.venv/bin/python -m fuzz --executions 200000 --seed $(SEED) $(ARGS)
+
+mutate: dev ## flip conditions in attestation/ and channel/, one at a time, and see a test fail: an hour
+	@.venv/bin/python scripts/mutate.py --out .mutants $(ARGS)
+
+soak: dev ## what takes longer: every bit of every genuine sample
+	@BLINDAI_SOAK=1 .venv/bin/python -m pytest -n auto tests/attestation tests/channel $(ARGS)
+
 bench: dev ## measure against the same work without attestation; raw JSON is kept
 	@.venv/bin/python bench/run.py $(ARGS)
+
+bench-verification: dev ## measure verification beside the bare signature checks, import time, install size
+	@.venv/bin/python bench/verification.py $(ARGS)
 
 docs: dev ## write docs/cli.md from the command line itself
 	@.venv/bin/python scripts/docs.py

@@ -15,6 +15,7 @@ run "format" -m ruff format --check --quiet .
 run "lint" -m ruff check --quiet --output-format concise .
 run "types" -m mypy
 run "types of scripts" -m mypy scripts
+run "types of the fuzzer" -m mypy fuzz
 run "import contracts" -c 'from importlinter.cli import lint_imports_command; lint_imports_command(["--no-logo"])'
 run "README and docs/cli.md in step with the code" scripts/check_readme.py
 

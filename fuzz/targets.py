@@ -1,0 +1,64 @@
+"""What is fuzzed. A target is a function from bytes that ends in a value or in one of its own errors.
+
+Adding one is adding a line: the function, valid samples to start from, what the bytes are made of, and its
+share of the executions. What is slow gets a small share; `fuzz.cases` holds functions that need a scene.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fuzz.mutations import BINARY, JSON, TEXT
+
+
+@dataclass(frozen=True)
+class Target:
+    """`function` and `samples` are `module:name`, imported when needed: the former is measured, and one that
+    does not import leaves the others alone.
+
+    `documented` are errors beside our own that the function says it raises.
+    """
+
+    function: str
+    samples: str
+    shape: str
+    share: int
+    max_bytes: int = 64 * 1024
+    documented: tuple[type[Exception], ...] = ()
+
+    def load(self) -> tuple[Callable[[bytes], Any], list[bytes]]:
+        return named(self.function), named(self.samples)()
+
+
+def named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+SLICES = "blindai.attestation"
+TARGETS = {
+    "base64url": Target("fuzz.cases:base64url", "fuzz.samples:texts", TEXT, 6, 4096, (ValueError,)),
+    "strict-json": Target("fuzz.cases:strict_json", "fuzz.samples:objects", JSON, 16, 8192, (ValueError,)),
+    "strict-cbor": Target("fuzz.cases:strict_cbor", "fuzz.samples:items", BINARY, 16, 8192, (ValueError,)),
+    "keyset": Target("blindai.channel.keyset:parse", "fuzz.samples:keysets", JSON, 16, 20 * 1024),
+    "challenge": Target("fuzz.cases:challenge", "fuzz.samples:challenges", JSON, 10, 8192),
+    "answer": Target("blindai.channel.answer:parse", "fuzz.samples:answers", JSON, 10),
+    "bundle": Target("fuzz.cases:bundle", "fuzz.samples:bundles", JSON, 6),
+    "policy": Target("fuzz.cases:policy", "fuzz.samples:policies", TEXT, 8, 8192),
+    "certificate": Target("fuzz.cases:certificate", "fuzz.samples:certificates", BINARY, 8, 4096),
+    "tdx-quote": Target(f"{SLICES}.intel.quote:parse_tdx", "fuzz.samples:tdx_quotes", BINARY, 14),
+    "sgx-quote": Target(f"{SLICES}.intel.quote:parse_sgx", "fuzz.samples:sgx_quotes", BINARY, 14),
+    "event-log": Target(f"{SLICES}.intel.event_log:parse", "fuzz.samples:event_logs", BINARY, 14),
+    "snp-report": Target(f"{SLICES}.amd.report:parse", "fuzz.samples:snp_reports", BINARY, 14),
+    "nitro-document": Target(f"{SLICES}.aws.document:parse", "fuzz.samples:nitro_documents", BINARY, 14),
+    "intel-collateral": Target("fuzz.cases:intel_collateral", "fuzz.samples:intel_collaterals", JSON, 4),
+    "amd-collateral": Target("fuzz.cases:amd_collateral", "fuzz.samples:amd_collaterals", JSON, 4),
+    "verify-tdx": Target("fuzz.cases:verify", "fuzz.samples:tdx_pieces", JSON, 3),
+    "verify-sgx": Target("fuzz.cases:verify", "fuzz.samples:sgx_pieces", JSON, 3),
+    "verify-snp": Target("fuzz.cases:verify", "fuzz.samples:snp_pieces", JSON, 3),
+    "verify-nitro": Target("fuzz.cases:verify", "fuzz.samples:nitro_pieces", JSON, 3),
+    "conclude": Target("fuzz.cases:conclude", "fuzz.samples:bundles", JSON, 3),
+}
