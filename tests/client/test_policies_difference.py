@@ -253,6 +253,9 @@ def test_a_difference_that_only_one_tee_has(a, b, found):
 # Reviewed by hand: a field that is new, or whose name says something else, makes this table wrong.
 ORDERS = {
     "tdx": {
+        "mrconfigid": Order.EXACT,
+        "mrowner": Order.EXACT,
+        "mrownerconfig": Order.EXACT,
         "tcb_status": Order.ANY_OF,
         "allow_advisories": Order.ANY_OF,
         "min_tcb_evaluation": Order.LEAST,

@@ -50,7 +50,10 @@ def test_make_help_lists_each_verb_on_one_line() -> None:
         timeout=30,
     )
     listed = [line.split()[1] for line in result.stdout.splitlines()]
-    assert listed == ["help", "demo", "test", "check", "bench", "docs", "lock", "clean"]
+    assert listed == [
+        "help", "demo", "test", "check", "fuzz", "mutate", "soak", "bench", "bench-verification", "docs",
+        "lock", "clean",
+    ]  # fmt: skip
 
 
 def test_an_old_python_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from blindai.server.routing import MethodNotAllowed
 
 ERRORS = [
     BlindAIError("what", hint="do"),
-    EvidenceRejected(Reason.TCB_STATUS, "what", hint="do"),
+    EvidenceRejected(Reason.TCB_OUT_OF_DATE, "what", hint="do"),
     ServerRefused(404, "model-not-found", "what", hint="do"),
     RequestError(RequestCode.BUSY, "what"),
     MethodNotAllowed(["GET"]),

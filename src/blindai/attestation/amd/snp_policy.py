@@ -58,10 +58,10 @@ def load(table: Table) -> SnpAccept:
     """Read an entry, or raise PolicyError. A missing code identity, or a missing TCB floor, does not load."""
     if "allow_debug" in table:
         raise table.error("allow_debug", "is not offered: a debug guest is always refused")
-    measurements = _UNNAMED | {
+    measurements = {
         name: value
         for name, size in SIZES.items()
-        if (value := table.hexadecimal(name, size_bytes=size)) is not None
+        if (value := table.hexadecimal(name, size_bytes=size) or _UNNAMED.get(name)) is not None
     }
     boot = table.optional_string("boot")
     any_tcb = table.boolean("allow_any_tcb", default=False)

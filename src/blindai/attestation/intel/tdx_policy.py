@@ -44,10 +44,10 @@ DEFAULTS = TdxAccept(_UNNAMED, {}, TcbAccept())
 
 def load(table: Table) -> TdxAccept:
     """Read an entry, or raise PolicyError. A missing code identity does not load."""
-    measurements = _UNNAMED | {
+    measurements = {
         name: value
         for name in MEASUREMENTS
-        if (value := table.hexadecimal(name, size_bytes=DIGEST_BYTES)) is not None
+        if (value := table.hexadecimal(name, size_bytes=DIGEST_BYTES) or _UNNAMED.get(name)) is not None
     }
     events = {
         register: digests for register in REGISTERS if (digests := _digests(table, f"{register}_events"))

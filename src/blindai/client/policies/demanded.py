@@ -182,7 +182,8 @@ def _fields(part: Any) -> Iterator[tuple[bool, Demand]]:
         elif isinstance(value, Mapping):
             prefix = _PREFIXES.get(field.name, f"{field.name}.")
             for key, inner in _sorted(value):
-                yield is_code, demand(f"{prefix}{key}", inner, _order(field.name))
+                # What must be zero is what the launcher may not choose: that says nothing about the code.
+                yield is_code and any(inner), demand(f"{prefix}{key}", inner, _order(field.name))
             if field.name == "min_tcb":
                 yield False, demand(ANY_TCB, not value)  # the entry keeps it as the absence of a floor
         elif dataclasses.is_dataclass(value):
