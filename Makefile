@@ -4,6 +4,7 @@
 PYTHON ?=
 ARGS ?=
 SEED ?= 1
+EXECUTIONS ?= 200000
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ check: dev ## format, lint, types, import contracts, documents in step with the 
 	@sh scripts/check.sh
 
 fuzz: dev ## 200,000 coverage-guided executions against every parser and verifier; SEED=2 for others
-	@.venv/bin/python -m fuzz --executions 200000 --seed $(SEED) $(ARGS)
+	@.venv/bin/python -m fuzz --executions $(EXECUTIONS) --seed $(SEED) $(ARGS)
 
 mutate: dev ## flip conditions in attestation/ and channel/, one at a time, and see a test fail: an hour
 	@.venv/bin/python scripts/mutate.py --out .mutants $(ARGS)
