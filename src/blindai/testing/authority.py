@@ -52,6 +52,25 @@ class Holder:
         return hashlib.sha256(self.der).hexdigest()
 
 
+class Rooted:
+    """A fake with a throw-away root; another fake may reuse it."""
+
+    root: Holder
+
+    @property
+    def root_der(self) -> bytes:
+        return self.root.der
+
+    @property
+    def root_pem(self) -> str:
+        return self.root.pem
+
+    @property
+    def root_sha256(self) -> str:
+        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
+        return self.root.sha256
+
+
 def issue(
     role: str,
     window: Window,

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from blindai.attestation.types import NITRO_DOCUMENT, Evidence
 from blindai.testing import authority, cbor, nitro_chain
-from blindai.testing.authority import Holder
+from blindai.testing.authority import Holder, Rooted
 from blindai.testing.nitro_enclave import NitroEnclave
 
 _COSE_SIGN1 = 18
 
 
-class FakeNitro:
+class FakeNitro(Rooted):
     """Mints Nitro attestation documents under a throw-away root (a `blindai.tee.attester.Attester`).
 
     >>> FakeNitro(debug=True).tee
@@ -37,19 +37,6 @@ class FakeNitro:
         self.chain = nitro_chain.establish(self.enclave, int(time.time()) if now is None else now, root)
         self.root = self.chain.root
         self._key = authority.ec_key() if self.enclave.signed_by_stranger else self.chain.leaf_key
-
-    @property
-    def root_der(self) -> bytes:
-        return self.root.der
-
-    @property
-    def root_pem(self) -> str:
-        return self.root.pem
-
-    @property
-    def root_sha256(self) -> str:
-        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
-        return self.root.sha256
 
     def evidence(self, report_data: bytes) -> Evidence:
         """Return a document that carries these bytes (512 at most fit into a genuine one)."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from blindai.attestation.types import SNP_REPORT, Evidence
 from blindai.testing import authority, snp_layout, snp_vendor
-from blindai.testing.authority import Holder
+from blindai.testing.authority import Holder, Rooted
 from blindai.testing.snp_machine import SnpMachine
 
 
-class FakeSnp:
+class FakeSnp(Rooted):
     """Mints SEV-SNP reports and collateral under a throw-away ARK (a `blindai.tee.attester.Attester`).
 
     >>> FakeSnp(product="Genoa", debug=True).tee
@@ -34,19 +34,6 @@ class FakeSnp:
         self.leaf_der = vendor.leaf_der
         self.crl = vendor.crl
         self._key = authority.ec_key() if self.machine.signed_by_stranger else vendor.leaf_key
-
-    @property
-    def root_der(self) -> bytes:
-        return self.root.der
-
-    @property
-    def root_pem(self) -> str:
-        return self.root.pem
-
-    @property
-    def root_sha256(self) -> str:
-        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
-        return self.root.sha256
 
     def evidence(self, report_data: bytes) -> Evidence:
         """Return a report that carries these 64 bytes."""

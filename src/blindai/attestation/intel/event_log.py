@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from blindai.attestation.intel.reader import Reader
 from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
 
 SHA384 = 0x000C
@@ -32,45 +33,12 @@ class Event:
     digest: bytes
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._offset = 0
-
-    def take(self, count: int) -> bytes:
-        end = self._offset + count
-        if end > len(self._data):
-            raise _malformed("it is truncated")
-        piece = self._data[self._offset : end]
-        self._offset = end
-        return piece
-
-    def u16(self) -> int:
-        return int.from_bytes(self.take(2), "little")
-
-    def u32(self) -> int:
-        return int.from_bytes(self.take(4), "little")
-
-    def ended(self) -> bool:
-        """Whether the events end here; what follows is padding, or the log is malformed.
-
-        Firmware fills the rest of the table's area with 0xFF, some with zeros; no event begins like either.
-        """
-        head = self._data[self._offset : self._offset + 12]
-        if head.strip(b"\0") and head[:4].strip(b"\xff"):
-            return False
-        rest = self._data[self._offset :]
-        if rest.strip(b"\xff") and rest.strip(b"\0"):
-            raise _malformed("something follows its end")
-        return True
-
-
 def parse(raw: bytes) -> tuple[Event, ...]:
     """Read the log, or raise EvidenceMalformed. Only SHA-384 logs: RTMRs know no other digest."""
-    reader = _Reader(raw)
+    reader = Reader(raw, _malformed)
     _specification(reader)
     events: list[Event | None] = []
-    while not reader.ended():
+    while not _ended(raw, reader.offset):
         events.append(_event(reader))
         if len(events) > MAX_EVENTS:
             raise _malformed(f"it has more than {MAX_EVENTS} events")
@@ -101,13 +69,13 @@ def measured(raw: bytes, signed: Mapping[str, bytes]) -> Mapping[str, frozenset[
     }
 
 
-def _specification(reader: _Reader) -> None:
+def _specification(reader: Reader) -> None:
     """Read the first event, which says that there is one digest of SHA-384 in each that follows."""
     reader.u32()
     if reader.u32() != EV_NO_ACTION:
         raise _malformed("it does not begin with its specification")
     reader.take(20)
-    spec = _Reader(reader.take(reader.u32()))
+    spec = Reader(reader.take(reader.u32()), _malformed)
     if spec.take(16) != SPEC_ID:
         raise _malformed("it is not in the crypto-agile format")
     spec.take(8)  # platform class, versions, size of a UINTN
@@ -116,7 +84,21 @@ def _specification(reader: _Reader) -> None:
         raise _malformed("its digests are not SHA-384 alone")
 
 
-def _event(reader: _Reader) -> Event | None:
+def _ended(raw: bytes, offset: int) -> bool:
+    """Whether the events end here; what follows is padding, or the log is malformed.
+
+    Firmware fills the rest of the table's area with 0xFF, some with zeros; no event begins like either.
+    """
+    head = raw[offset : offset + 12]
+    if head.strip(b"\0") and head[:4].strip(b"\xff"):
+        return False
+    rest = raw[offset:]
+    if rest.strip(b"\xff") and rest.strip(b"\0"):
+        raise _malformed("something follows its end")
+    return True
+
+
+def _event(reader: Reader) -> Event | None:
     index, kind, count = reader.u32(), reader.u32(), reader.u32()
     if count != 1 or reader.u16() != SHA384:
         raise _malformed("an event has not exactly one SHA-384 digest")

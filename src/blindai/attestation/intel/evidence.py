@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -62,22 +62,6 @@ class IntelClaims:
         }
 
 
-class Platform(TypedDict):
-    """The fields of `IntelClaims`."""
-
-    tcb_status: str
-    advisories: tuple[str, ...]
-    tcb_evaluation: int
-    dynamic_platform: bool
-    cached_keys: bool
-    smt: bool
-    fmspc: str
-    root_sha256: str
-    freshness: Floor
-    not_after: int
-    simulated: bool
-
-
 @dataclass(frozen=True)
 class Verified:
     """The report that the platform signed, in `dcap-qvl`'s JSON, what is known of the platform, an event log.
@@ -86,7 +70,7 @@ class Verified:
     """
 
     report: Mapping[str, Any]
-    platform: Platform
+    platform: IntelClaims
     event_log: bytes | None
 
 
@@ -107,7 +91,7 @@ def verify(quote: Quote, collateral: Any, *, tee: str, trust: Trust, now: int) -
     root_der = root.public_bytes(Encoding.DER)
     verified = dcap.verify(quote.signed, stapled.text, root_der=root_der, now=now)  # 9
     pck = verified["platform"]["pck"]
-    platform = Platform(  # 10
+    platform = IntelClaims(  # 10
         tcb_status=verified["tcb"]["status"],
         advisories=tuple(verified["tcb"]["advisory_ids"]),
         tcb_evaluation=verified["tcb"]["eval_data_number"],

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blindai.attestation.intel.reader import Reader
 from blindai.errors import EvidenceMalformed, Reason
 
 SGX_TEE_TYPE = 0
@@ -42,29 +43,9 @@ class Quote:
     pck_chain_pem: bytes
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.offset = 0
-
-    def take(self, count: int) -> bytes:
-        end = self.offset + count
-        if end > len(self._data):
-            raise _malformed("it is truncated")
-        piece = self._data[self.offset : end]
-        self.offset = end
-        return piece
-
-    def u16(self) -> int:
-        return int.from_bytes(self.take(2), "little")
-
-    def u32(self) -> int:
-        return int.from_bytes(self.take(4), "little")
-
-
 def parse_tdx(raw: bytes) -> Quote:
     """Read a TDX quote, v4 or v5, or raise EvidenceMalformed."""
-    reader = _Reader(raw)
+    reader = Reader(raw, _malformed)
     version = _header(reader, TDX_TEE_TYPE, "TDX", versions=(4, 5))
     body = reader.take(_body_bytes(reader) if version == 5 else TD_BODY_BYTES[2])
     length = reader.u32()
@@ -79,7 +60,7 @@ def parse_tdx(raw: bytes) -> Quote:
 
 def parse_sgx(raw: bytes) -> Quote:
     """Read an SGX quote, v3, or raise EvidenceMalformed."""
-    reader = _Reader(raw)
+    reader = Reader(raw, _malformed)
     _header(reader, SGX_TEE_TYPE, "SGX", versions=(3,))
     body = reader.take(ENCLAVE_REPORT_BYTES)
     length = reader.u32()
@@ -88,7 +69,7 @@ def parse_sgx(raw: bytes) -> Quote:
     return _quote(raw, reader, end, debug=bool(body[SGX_ATTRIBUTES_OFFSET] & SGX_DEBUG_BIT))
 
 
-def _header(reader: _Reader, expected: int, name: str, *, versions: tuple[int, ...]) -> int:
+def _header(reader: Reader, expected: int, name: str, *, versions: tuple[int, ...]) -> int:
     version, key_type, tee_type = reader.u16(), reader.u16(), reader.u32()
     if version not in versions:
         raise _malformed(f"version {version} is not {' or '.join(map(str, versions))}")
@@ -100,14 +81,14 @@ def _header(reader: _Reader, expected: int, name: str, *, versions: tuple[int, .
     return version
 
 
-def _body_bytes(reader: _Reader) -> int:
+def _body_bytes(reader: Reader) -> int:
     body_type, size = reader.u16(), reader.u32()
     if TD_BODY_BYTES.get(body_type) != size:
         raise _malformed(f"body type {body_type} of {size} bytes is not TD 1.0 or TD 1.5")
     return size
 
 
-def _quote(raw: bytes, reader: _Reader, end: int, *, debug: bool) -> Quote:
+def _quote(raw: bytes, reader: Reader, end: int, *, debug: bool) -> Quote:
     """Read the certification, which must fill the quote to its `end`, and what follows: zeros."""
     reader.take(384 + 64)
     reader.take(reader.u16())

@@ -63,5 +63,5 @@ def verify(quote: bytes, collateral: Any, *, trust: Trust, now: int) -> SgxClaim
         attributes_xfrm=attributes[8:],
         misc_select=body["misc_select"].to_bytes(4, "little"),
         report_data=bytes.fromhex(body["report_data"]),
-        **verified.platform,
+        **vars(verified.platform),
     )

@@ -72,5 +72,5 @@ def verify(quote: bytes, collateral: Any, *, trust: Trust, now: int) -> TdxClaim
         xfam=bytes.fromhex(body["xfam"]),
         report_data=bytes.fromhex(body["report_data"]),
         events=None if log is None else event_log.measured(log, rtmrs),  # 4
-        **verified.platform,
+        **vars(verified.platform),
     )
