@@ -7,6 +7,7 @@ test. Evidence is minted by `blindai.testing`; genuine samples are added where B
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import statistics
@@ -35,7 +36,7 @@ from blindai.attestation.amd import report as snp_report  # noqa: E402
 from blindai.attestation.aws import document  # noqa: E402
 from blindai.attestation.trust import ProductionTrust, SimulationTrust  # noqa: E402
 from blindai.testing import FakeNitro, FakeSgx, FakeSnp, FakeTdx  # noqa: E402
-from blindai.testing.samples import genuine  # noqa: E402
+from blindai.testing.samples import folder, judgement, runner  # noqa: E402
 
 NOW = 1_790_000_000
 ROUNDS = 15
@@ -75,15 +76,13 @@ def cases():
         )
         for name, fake in fakes.items()
     }
-    folder = os.environ.get("BLINDAI_EVIDENCE")
-    if folder:
-        for sample in genuine(Path(folder)):
-            found[f"{sample.name} (genuine)"] = (
-                sample.evidence,
-                sample.collateral,
-                ProductionTrust(),
-                sample.now,
-            )
+    root = os.environ.get("BLINDAI_EVIDENCE")
+    for sample in runner.find(Path(root)) if root else ():
+        told = runner.circumstances(sample)
+        if judgement.judge(sample, told).verdict == judgement.ACCEPT:
+            recorded = folder.read(sample, told.tee)
+            name = f"{told.tee}/{sample.name} (genuine)"
+            found[name] = (recorded.evidence, recorded.collateral, ProductionTrust(), told.now)
     return found
 
 
@@ -170,7 +169,7 @@ def bare_nitro(raw, collateral, now):
 
 
 def issued(chain):
-    for subject, issuer in zip(chain, [*chain[1:], chain[-1]], strict=True):
+    for subject, issuer in itertools.pairwise(chain):
         subject.verify_directly_issued_by(issuer)
 
 

@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from blindai.attestation import trust as trust_module
 from blindai.attestation.trust import (
@@ -129,3 +130,24 @@ def test_what_is_trusted_cannot_be_changed_afterwards(trust):
         made.simulated = not made.simulated
     with pytest.raises(AttributeError):
         made.accepts = lambda *_: True
+
+
+def test_a_stapled_root_is_signed_by_itself():
+    """A root of which a bit was changed on the way is refused, though its mark and its key may be whole."""
+    trust = StapledSimulationTrust()
+    root = simulated_root()
+    assert trust.accepts("intel", root)
+    der = bytearray(der_of(root.public_bytes(Encoding.PEM).decode()))
+    start = der.index(root.tbs_certificate_bytes)
+    changed = 0
+    for offset in range(start, start + len(root.tbs_certificate_bytes)):
+        der[offset] ^= 1
+        try:
+            other = x509.load_der_x509_certificate(bytes(der))
+        except (ValueError, x509.InvalidVersion):
+            pass
+        else:
+            changed += 1
+            assert not trust.accepts("intel", other), offset
+        der[offset] ^= 1
+    assert changed > 100

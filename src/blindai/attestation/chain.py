@@ -6,6 +6,7 @@ CA flags or path lengths. Those are checked here. A chain is a sequence of certi
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,12 +81,15 @@ def parse_der(der: bytes, what: str) -> x509.Certificate:
 
 
 def check_issued(chains: Iterable[Sequence[x509.Certificate]], what: str) -> None:
-    """Raise EvidenceForged unless each is issued by the next, by an authority, and the root by itself."""
+    """Raise EvidenceForged unless each is issued by the next, which is an authority.
+
+    What a root says of itself proves nothing: it is trusted by its fingerprint (`trust`), or not at all.
+    """
     # Chains share certificates: every pair, and every place of an authority, is checked once.
     issued: dict[tuple[x509.Certificate, x509.Certificate], None] = {}
     authorities: dict[tuple[x509.Certificate, int], None] = {}
     for chain in chains:
-        issued |= dict.fromkeys(zip(chain, [*chain[1:], chain[-1]], strict=True))
+        issued |= dict.fromkeys(itertools.pairwise(chain))
         authorities |= dict.fromkeys((authority, below) for below, authority in enumerate(chain[1:]))
     if not all(_issued_by(subject, issuer) for subject, issuer in issued):
         raise _forged(f"a certificate of {what} was not issued by the one that follows it")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Protocol, final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -83,7 +84,8 @@ class StapledSimulationTrust:
     """Whatever root the server staples, if it says that it is a simulation.
 
     Anyone can make such a root: this is for a server on the same machine. The transport that is given
-    this type refuses every peer address that is not loopback.
+    this type refuses every peer address that is not loopback. The root has to be signed by itself, so that
+    at least its maker wrote it: no bytes changed on the way reach the code below.
     """
 
     __slots__ = ()
@@ -95,9 +97,16 @@ class StapledSimulationTrust:
             marks = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
         except (TypeError, ValueError):  # a name that cannot be read does not carry the mark
             return False
-        return any(mark.value == SIMULATION_MARK for mark in marks) and (
-            fingerprint(root) not in _EVERY_PINNED_ROOT
-        )
+        marked = any(mark.value == SIMULATION_MARK for mark in marks)
+        return marked and _signed_by_itself(root) and fingerprint(root) not in _EVERY_PINNED_ROOT
+
+
+def _signed_by_itself(root: x509.Certificate) -> bool:
+    try:
+        root.verify_directly_issued_by(root)
+    except (TypeError, ValueError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def unknown_root(vendor: str, trust: Trust) -> EvidenceForged:

@@ -111,7 +111,10 @@ def _pair(table: Table, key: str, mask_key: str, default: Masked) -> Masked:
 def entry_toml(claims: SgxClaims) -> str:
     """Return the keys of an entry that accepts exactly the code of these claims."""
     text = f'mr_enclave = "{claims.mr_enclave.hex()}"\n'
-    return text + (f'config_id = "{claims.config_id.hex()}"\n' if any(claims.config_id) else "")
+    for name in ("config_id", "misc_select"):  # zero unless named
+        value: bytes = getattr(claims, name)
+        text += f'{name} = "{value.hex()}"\n' if any(value) else ""
+    return text
 
 
 def appraise(accept: SgxAccept, claims: SgxClaims, *, now: int) -> tuple[Check, ...]:
