@@ -1,4 +1,4 @@
-"""Fails when a document shows a command that does not exist, or docs/cli.md is not what `make docs` writes.
+"""Fails when a document shows a command that does not exist, or one is not what `make docs` writes.
 
 Read are the fenced blocks marked `sh` or `console`: each `make VERB` must be a target of the Makefile, and
 each `blindai ...` must parse. Nothing is run.
@@ -19,7 +19,15 @@ import docs
 from blindai.cli.main import build_parser
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/cli.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/cli.md",
+    "docs/policy.md",
+    "docs/testing.md",
+    "docs/verdict.md",
+)
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELLS = frozenset({"sh", "console", "shell", "bash"})
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*")
@@ -95,6 +103,9 @@ def main() -> int:
         found += [f"{name}: {problem}" for problem in problems(text, parser=parser, targets=targets)]
     if docs.TARGET.read_text("utf-8") != docs.render(parser):
         found.append("docs/cli.md differs from the command line: run `make docs`")
+    verdict = docs.VERDICT.read_text("utf-8")
+    if verdict != docs.render_verdict(verdict):
+        found.append("docs/verdict.md differs from blindai.reasons: run `make docs`")
     for problem in found:
         print(problem, file=sys.stderr)
     return 1 if found else 0

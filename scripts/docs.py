@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from the command line's own parser, so that the two cannot differ.
+"""Writes docs/cli.md from the command line's own parser, and the reason codes of docs/verdict.md, so that the
+documents and the code cannot differ.
 
 The text is laid out here and not by argparse, whose help looks different from one Python to the next.
 """
@@ -6,12 +7,19 @@ The text is laid out here and not by argparse, whose help looks different from o
 from __future__ import annotations
 
 import argparse
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from blindai.cli.main import build_parser
+from blindai import reasons
+from blindai.cli.main import EXIT_CODES, build_parser
 
-TARGET = Path(__file__).parents[1] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[1] / "docs"
+TARGET = DOCS / "cli.md"
+VERDICT = DOCS / "verdict.md"
+TABLE = re.compile(r"(<!-- written by [^\n]+ -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"^    # (.+): (Evidence\w+)\n((?:    [A-Z_]+ = .+\n)+)", re.MULTILINE)
 HEADER = "# The command line\n\nMade by `make docs` from `blindai --help`; not edited by hand.\n"
 REPEATS = {"?": "[{0}]", "*": "[{0} ...]", "+": "{0} [{0} ...]", None: "{0}"}
 
@@ -19,6 +27,27 @@ REPEATS = {"?": "[{0}]", "*": "[{0} ...]", "+": "{0} [{0} ...]", None: "{0}"}
 def render(parser: argparse.ArgumentParser) -> str:
     """Return the page: one section for the program, one for each verb, in the order of the parser."""
     return "\n".join([HEADER, *_sections(parser)])
+
+
+def render_verdict(text: str) -> str:
+    """Return the text with the table of reason codes between its marks."""
+    if not TABLE.search(text):
+        raise ValueError("docs/verdict.md has lost the marks of its table")
+    return TABLE.sub(lambda match: match[1] + _reasons() + match[2], text)
+
+
+def _reasons() -> str:
+    """blindai.reasons says above each group of codes which class they are raised with."""
+    exits = {kind.__name__: code for kind, code in EXIT_CODES}
+    rows, listed = ["| class | exit code | for | reasons |", "|---|---|---|---|"], set()
+    for what, kind, members in SECTION.findall(inspect.getsource(reasons)):
+        codes = re.findall(r'"([a-z-]+)"', members)
+        listed.update(codes)
+        shown = ", ".join(f"`{code}`" for code in codes)
+        rows.append(f"| `{kind}` | {exits.get(kind, exits['AttestationError'])} | {what.lower()} | {shown} |")
+    if listed != set(reasons.Reason):
+        raise ValueError("blindai.reasons has codes outside of its groups")
+    return "\n".join(rows) + "\n"
 
 
 def _sections(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -98,3 +127,4 @@ def _example(epilog: str) -> tuple[str, str]:
 
 if __name__ == "__main__":
     TARGET.write_text(render(build_parser()), encoding="utf-8")
+    VERDICT.write_text(render_verdict(VERDICT.read_text("utf-8")), encoding="utf-8")

@@ -38,7 +38,12 @@ EXPLAINED = Path(__file__).with_name("mutants_explained.toml")
 # What notices most is run first, alone: most mutants end there. Then everything in TESTS.
 TESTS = ("tests/attestation", "tests/channel")
 FIRST = {
-    "attestation/appraisal.py": ("attestation/test_policy_judgement.py", "attestation/test_rollback.py"),
+    "attestation/appraisal.py": (
+        "attestation/test_mutants_appraisal.py",
+        "attestation/test_policy_judgement.py",
+    ),
+    "attestation/binding.py": ("attestation/test_binding.py", "attestation/test_mutants_types.py"),
+    "attestation/explanations.py": ("attestation/test_explanations.py",),
     "attestation/amd/endorsement.py": ("attestation/test_genuine_snp.py", "attestation/test_reasons.py"),
     "attestation/amd/product.py": ("attestation/test_genuine_snp.py",),
     "attestation/amd/report.py": ("attestation/test_genuine_snp.py",),
@@ -66,10 +71,30 @@ FIRST = {
         "attestation/test_policy_tdx.py",
     ),
     "attestation/intel/tdx.py": ("attestation/test_collateral_attacks.py", "attestation/test_reasons.py"),
-    "attestation/policy.py": ("attestation/test_policy_grammar.py", "attestation/test_policy_values.py"),
-    "attestation/toml_table.py": ("attestation/test_policy_grammar.py", "attestation/test_policy_values.py"),
-    "attestation/verifier.py": ("attestation/test_attested.py", "attestation/test_policy_judgement.py"),
-    "channel/handshake.py": ("channel/test_fetch_answer.py", "channel/test_peer.py"),
+    "attestation/policy.py": (
+        "attestation/test_mutants_policy.py",
+        "attestation/test_mutants_edges.py",
+        "attestation/test_policy_grammar.py",
+    ),
+    "attestation/relaxation.py": ("attestation/test_mutants_types.py", "attestation/test_relaxations.py"),
+    "attestation/times.py": ("attestation/test_mutants_types.py",),
+    "attestation/toml_table.py": (
+        "attestation/test_mutants_policy.py",
+        "attestation/test_mutants_toml_table.py",
+        "attestation/test_policy_grammar.py",
+    ),
+    "attestation/trust.py": ("attestation/test_trust.py", "attestation/test_mutants_verifier.py"),
+    "attestation/types.py": ("attestation/test_mutants_types.py",),
+    "attestation/vendors.py": ("attestation/test_mutants_verifier.py", "attestation/test_policy_grammar.py"),
+    "attestation/verdict.py": ("attestation/test_mutants_verdict.py", "attestation/test_explanations.py"),
+    "attestation/verifier.py": ("attestation/test_attested.py", "attestation/test_mutants_verifier.py"),
+    "channel/answer.py": ("channel/test_answer.py", "channel/test_mutants_handshake.py"),
+    "channel/bundle.py": ("channel/test_mutants_limits.py", "channel/test_peer.py", "channel/test_bundle.py"),
+    "channel/challenge.py": ("channel/test_mutants_challenge.py", "channel/test_challenge.py"),
+    "channel/handshake.py": ("channel/test_fetch_answer.py", "channel/test_mutants_handshake.py"),
+    "channel/keyset.py": ("channel/test_mutants_limits.py", "channel/test_keyset.py"),
+    "channel/operator.py": ("channel/test_operator.py", "channel/test_mutants_limits.py"),
+    "channel/refusal.py": ("channel/test_mutants_limits.py", "channel/test_bundle.py"),
 }
 LAST = ("test_conclude_fuzz.py", "test_bit_flips.py")
 

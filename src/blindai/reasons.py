@@ -72,7 +72,7 @@ class Reason(StrEnum):
     MEASUREMENT_MISMATCH = "measurement-mismatch"
     EVENT_LOG_MISSING = "event-log-missing"
     EVENT_MISMATCH = "event-mismatch"
-    ENCLAVE_ATTRIBUTES = "enclave-attributes"
+    GUEST_ATTRIBUTES = "guest-attributes"
     SECURITY_VERSION_TOO_LOW = "security-version-too-low"
     GUEST_POLICY = "guest-policy"
     VMPL_TOO_HIGH = "vmpl-too-high"

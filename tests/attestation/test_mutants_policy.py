@@ -23,11 +23,11 @@ def table(text="", header="", occurrence=0, **values):
     return Table(values, header=header, occurrence=occurrence, text=text)
 
 
-def test_a_policy_of_one_mebibyte_loads_and_no_longer_one():
+def test_a_policy_of_128_kibibytes_loads_and_no_longer_one():
     """The limit is where the message says it is, and it is a limit."""
-    padded = GOOD + "#" * (1048576 - len(GOOD))
+    padded = GOOD + "#" * (131072 - len(GOOD))
     assert Policy.from_toml(padded).accept
-    assert "longer than 1048576 bytes" in message(padded + "#")
+    assert "longer than 131072 bytes" in message(padded + "#")
 
 
 def test_a_missing_version_is_named_with_the_one_that_is_known():

@@ -33,6 +33,9 @@ def test_a_lie_is_refused_for_what_it_is(lie):
     assert not error.verdict.accepted
     assert set(error.verdict.reasons) == {lie.reason}  # one lie, one word
     assert str(lie.reason) in str(error.verdict)
+    assert error.verdict.at == client.now
+    assert all(check.claim and check.source and check.found for check in error.verdict.failures)
+    assert error.verdict.to_json()["ear.status"] == "contraindicated"
 
 
 def test_no_lie_has_the_name_of_another():

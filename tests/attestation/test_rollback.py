@@ -55,7 +55,7 @@ def test_a_floor_never_sinks():
 def test_a_platform_key_tells_no_serial_number():
     """The key of a floor is a root and a processor family: nothing that identifies one machine."""
     root, _, family = attest(FakeTdx(now=NOW)).platform.partition("/")
-    assert (len(root), family) == (64, b"SIM\0\0\0".hex())
+    assert (len(root), family) == (64, "tdx-" + b"SIM\0\0\0".hex())
 
 
 def test_genuine_collateral_of_another_month_ranks_higher():

@@ -1,4 +1,4 @@
-"""A bundle is read strictly, judged like the connection it came from, and every refusal has a verdict."""
+"""A bundle is read strictly, and judged like the connection it came from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from blindai.channel.handshake import conclude
 from blindai.errors import AttestationError, EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
 from blindai.testing import TlsIdentity
 from blindai.wire import base64url
-from tests.attestation.lies import LIES, told
 from tests.attestation.scene import NONCE, NOW, PEER, answer_of, assert_refused, attest, policy_of, refusal
 
 # AMD numbers every VCEK 0, which `cryptography` mentions.
@@ -110,7 +109,7 @@ def test_the_object_has_exactly_its_members(good):
         assert_refused(lambda text=text: Bundle.parse(text), Reason.BUNDLE_MALFORMED)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_mutated_file_ends_in_a_bundle_or_in_our_own_error(tdx, good, data):
     """Whatever is changed in the text, nothing but our own error escapes, and nothing else is proven."""
@@ -159,16 +158,3 @@ def test_another_answer_is_refused(tdx, good, bit):
     for changed in ({"keyset": base64url.encode(keyset)}, {"evidence": evidence}):
         received = Bundle(PEER, NONCE, json.dumps({**members, **changed}).encode())
         refusal(lambda received=received: judged(tdx, received))
-
-
-@pytest.mark.parametrize("lie", LIES, ids=str)
-def test_every_refusal_has_a_verdict(lie):
-    """Also where nothing was appraised: one claim failed, with its source, its reason and what was found."""
-    tdx, client, lies = told(lie)
-    error = refusal(lambda: attest(tdx, client, **lies))
-    assert error.verdict is not None
-    assert not error.verdict.accepted
-    assert error.verdict.at == client.now
-    assert error.reason in error.verdict.reasons
-    assert all(check.claim and check.source and check.found for check in error.verdict.failures)
-    assert error.verdict.to_json()["ear.status"] == "contraindicated"

@@ -1,4 +1,7 @@
-"""Whatever an answer holds, judging it ends in `Attested` or in our own error: nothing else ever escapes."""
+"""Whatever an answer holds, judging it ends in `Attested` or in our own error: nothing else ever escapes.
+
+The same few hundred each time; `make fuzz` goes on from there.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ pytestmark = [
 ]
 
 FUZZ = settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----\n")
 ODD = [
@@ -95,9 +98,11 @@ def test_mutated_structure(tdx, good, data):
         intel[name] = json.loads(intel[name])
     for _ in range(data.draw(st.integers(1, 2))):
         everything = places(value, lambda new: None)
-        _, put = data.draw(st.sampled_from(everything))
-        other, _ = data.draw(st.sampled_from(everything))
-        put(data.draw(st.sampled_from([*ODD, json.loads(json.dumps(other))])))
+        # By number: what is drawn is written out in full each time, which takes longer than judging it.
+        _, put = everything[data.draw(st.integers(0, len(everything) - 1))]
+        other, _ = everything[data.draw(st.integers(0, len(everything) - 1))]
+        odd = [*ODD, json.loads(json.dumps(other))]
+        put(odd[data.draw(st.integers(0, len(odd) - 1))])
     intel = intel_of(value)
     for name in ("tcb_info", "qe_identity"):
         if isinstance(intel.get(name), dict):

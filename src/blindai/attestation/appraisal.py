@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from blindai.attestation import vendors
 from blindai.attestation.policy import Policy
 from blindai.attestation.times import shown
+from blindai.attestation.toml_table import toml_list
 from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS, ChannelFacts, Claims, Floor
 from blindai.attestation.verdict import Check, Outcome, Verdict, established, fewest_failures, judge, unknown
 from blindai.errors import Reason
@@ -61,7 +63,13 @@ def _code(claims: Claims, policy: Policy, now: int) -> tuple[Check, ...]:
         accepted = ", ".join(sorted({entry.tee for entry in policy.accept})) or "nothing"
         return (
             judge(
-                "tee", False, Reason.TEE_NOT_ACCEPTED, source="policy", found=claims.tee, expected=accepted
+                "tee",
+                False,
+                Reason.TEE_NOT_ACCEPTED,
+                source="evidence",
+                found=claims.tee,
+                expected=accepted,
+                accepted_by=f'[[accept]] tee = "{claims.tee}", in another entry',
             ),
         )
     return fewest_failures(vendors.appraise(entry, claims, now=now) for entry in entries)
@@ -95,6 +103,9 @@ def _rollback(claims: Claims, floor: Floor) -> Iterator[Check]:
     if floor == Floor():
         return
     seen = claims.freshness
+    if not seen.root_crl_date:
+        # No CRL was stapled: whether one is needed is for the policy to say, not for what others stapled.
+        floor = replace(floor, leaf_crl=0, root_crl=0, leaf_crl_date=0, root_crl_date=0)
     for name, found, least in (
         ("tcb_evaluation_floor", seen.tcb_evaluation, floor.tcb_evaluation),
         ("leaf_crl_floor", seen.leaf_crl, floor.leaf_crl),
@@ -121,6 +132,7 @@ def _channel(channel: ChannelFacts, policy: Policy, now: int) -> Iterator[Check]
         source="keyset",
         found=", ".join(channel.names),
         expected=" or ".join(expected),
+        accepted_by=f"names = {toml_list(channel.names)}",
     )
     yield judge(
         "keyset_valid",
@@ -177,6 +189,7 @@ def _settings(channel: ChannelFacts, policy: Policy) -> Iterator[Check]:
             source="keyset",
             found="not stated" if found is None else _show(found),
             expected=_show(wanted),
+            accepted_by="" if found is None else f"[require] {key} = {_toml(found)}",
         )
 
 
@@ -189,12 +202,19 @@ def _validity(policy: Policy, now: int) -> Iterator[Check]:
             source="policy",
             found=f"until {shown(policy.expires)}",
             expected=f"an end after {shown(now)}",
+            accepted_by="expires = a later date, once somebody has looked at the policy again",
         )
 
 
 def _plain(value: Any) -> Any:
     """Compare lists by content and keep true apart from 1, which Python calls equal."""
     return (type(value).__name__, value) if not isinstance(value, (list, tuple)) else ("list", list(value))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return toml_list(map(str, value))
+    return f'"{value}"' if isinstance(value, str) else _show(value)
 
 
 def _show(value: Any) -> str:

@@ -132,21 +132,25 @@ def check_not_authority(certificate: x509.Certificate, what: str) -> None:
 def dates(certificates: Iterable[x509.Certificate], what: str) -> Iterator[Dated]:
     """Yield when each certificate is valid."""
     for certificate in dict.fromkeys(certificates):
-        yield Dated(
-            f"a certificate of {what}",
-            int(certificate.not_valid_before_utc.timestamp()),
-            int(certificate.not_valid_after_utc.timestamp()),
-        )
+        try:
+            start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        except UNREADABLE as exc:  # ASN.1 has a year 0, Python has none
+            raise _malformed(f"a date of a certificate of {what} cannot be read") from exc
+        yield Dated(f"a certificate of {what}", int(start.timestamp()), int(end.timestamp()))
 
 
 def crl_dates(crl: x509.CertificateRevocationList, what: str) -> Dated:
     """Return when a CRL may be used, or raise EvidenceMalformed: one without an end lasts for ever."""
-    if crl.next_update_utc is None:
+    try:
+        start, end = crl.last_update_utc, crl.next_update_utc
+    except UNREADABLE as exc:  # ASN.1 has a year 0, Python has none
+        raise EvidenceMalformed(Reason.COLLATERAL_MALFORMED, f"a date of {what} cannot be read") from exc
+    if end is None:
         raise EvidenceMalformed(Reason.COLLATERAL_MALFORMED, f"{what} does not say when it ends")
     return Dated(
         what,
-        int(crl.last_update_utc.timestamp()),
-        int(crl.next_update_utc.timestamp()),
+        int(start.timestamp()),
+        int(end.timestamp()),
         expired=Reason.CRL_EXPIRED,
         early=Reason.COLLATERAL_NOT_YET_VALID,
     )

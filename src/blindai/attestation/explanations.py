@@ -30,7 +30,7 @@ _VERSION = Meaning(
     "that its authors raise it with every fix",
 )
 _ATTRIBUTES = Meaning(
-    "the enclave's attributes in the signed report, in the bits that the policy compares",
+    "the guest's attributes in the signed report, in the bits that the policy compares",
     "anything about bits that are not compared",
 )
 _SOCKETS = Meaning(
@@ -113,6 +113,8 @@ _MEANINGS = {
     "mrowner": _CHOSEN,
     "mrownerconfig": _CHOSEN,
     "config_id": _CHOSEN,
+    "config_svn": _CHOSEN,
+    "td_attributes": _ATTRIBUTES,
     "host_data": _CHOSEN,
     "attributes_flags": _ATTRIBUTES,
     "attributes_xfrm": _ATTRIBUTES,

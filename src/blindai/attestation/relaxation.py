@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blindai.attestation.toml_table import Table
+from blindai.attestation.toml_table import Table, not_among
 
 STRICT = "strict"
 
@@ -32,7 +32,7 @@ def apply(table: Table, offered: Iterable[Relaxation]) -> None:
     settings: dict[str, Any] = {}
     for name in table.strings("relax"):
         if name not in known:
-            raise table.error("relax", f"knows {', '.join(known) or 'nothing for this tee'}; not {name!r}")
+            raise table.error("relax", not_among(name, known))
         for key, value in known[name].settings.items():
             if key in table:
                 # Which of the two was meant? The stricter one would surprise, the looser one would be unsafe.

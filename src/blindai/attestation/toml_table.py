@@ -9,10 +9,29 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blindai.errors import PolicyError
+
+# tomllib takes cubic time for a dotted key: 64 KiB of one cost most of a minute. The longest name that
+# somebody may list has 34 labels (ip6.arpa); possessive, so that the search is linear.
+_LONG_KEY = re.compile(r"""(?:(?:(?<![\w-])[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){40}""")
+_MAX_SHOWN_CHARACTERS = 60
+
+
+def read(text: str, what: str, *, max_bytes: int) -> dict[str, Any]:
+    """Return the values of a TOML text, or raise PolicyError. Work is bounded by the size of the text."""
+    if len(text.encode("utf-8", "replace")) > max_bytes:
+        raise PolicyError(f"{what} is longer than {max_bytes} bytes")
+    if _LONG_KEY.search(text):
+        raise PolicyError(f"{what} has a key of more than 40 parts")
+    try:
+        text.encode("utf-8")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as exc:  # tomllib lets long numbers and deep nesting through
+        raise PolicyError(f"{what} is not TOML: {exc}") from exc
 
 
 class Table:
@@ -141,7 +160,8 @@ class Table:
 
     def error(self, key: str, what: str) -> PolicyError:
         place = f"[{self._header}] " if self._header else ""
-        return PolicyError(f"policy line {self._line(key)}: {place}{key} {what}")
+        named = key if len(key) <= _MAX_SHOWN_CHARACTERS else f"{key[:_MAX_SHOWN_CHARACTERS]}…"
+        return PolicyError(f"policy line {self._line(key)}: {place}{named} {what}")
 
     def _take(self, key: str, default: Any = None) -> Any:
         self._asked.add(key)
@@ -166,7 +186,17 @@ class Table:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    # Python will not print an integer of thousands of digits, which TOML can spell in hexadecimal.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def not_among(value: str, known: Iterable[str]) -> str:
+    """Say that a value is none of those that are known, and which one may have been meant."""
+    names = tuple(known)
+    near = difflib.get_close_matches(value.lower(), [name.lower() for name in names], n=1)
+    meant = next((name for name in names if near and name.lower() == near[0]), None)
+    listed = f"knows {', '.join(names)}; not" if names else "offers nothing here, and not"
+    return f"{listed} {value!r}" + (f": did you mean {meant!r}?" if meant else "")
 
 
 def parse_hexadecimal(value: Any, size_bytes: int) -> bytes | None:

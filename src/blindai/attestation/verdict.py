@@ -96,8 +96,9 @@ def judge(  # noqa: PLR0913  one row of a verdict
 ) -> Check:
     """Return a demanded claim as PASS or FAIL."""
     if holds:
-        return Check(claim, Outcome.PASS, source, _printable(found), expected)
-    return Check(claim, Outcome.FAIL, source, _printable(found), expected, reason, accepted_by)
+        return Check(claim, Outcome.PASS, source, _printable(found), _printable(expected))
+    shown, wanted, line = map(_printable, (found, expected, accepted_by))
+    return Check(claim, Outcome.FAIL, source, shown, wanted, reason, line)
 
 
 def established(claim: str, found: str, *, source: str) -> Check:

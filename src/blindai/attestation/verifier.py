@@ -158,6 +158,7 @@ def examine(  # noqa: PLR0913  every input of the decision is an argument, none 
             Reason.REPORT_DATA_MISMATCH,
             "the hardware signed something else than this server's keys and this challenge: "
             "the evidence is replayed or belongs to another server",
+            hint="nothing in a policy accepts this: find out what answered instead of the server",
         )
     return claims
 
@@ -201,6 +202,7 @@ _HINTS = {
     "may list others than the one dialled",
     Reason.OPERATOR_UNKNOWN: "the server shows no certificate of an operator; what `verify "
     "--save-certificate` wrote is the server's own, not an operator's",
+    Reason.TEE_NOT_ACCEPTED: "the policy is for another kind of hardware: blindai policy show FILE",
     Reason.POLICY_EXPIRED: "get a newer policy from whoever made this one",
     Reason.KEYSET_EXPIRED: "check this computer's clock, and the server's",
     Reason.KEYSET_NOT_YET_VALID: "check this computer's clock, and the server's",

@@ -63,11 +63,14 @@ def _certificate(stapled: Any) -> x509.Certificate:
         text = strict_json.members(stapled, "operator", {"certificate"})["certificate"]
         if not isinstance(text, str) or len(text) > MAX_CERTIFICATE_BYTES:
             raise ValueError("not a certificate")
-        return x509.load_pem_x509_certificate(text.encode())
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        # Read here, where a year that Python does not have is one more malformed certificate.
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, x509.InvalidVersion) as exc:
         raise EvidenceMalformed(
             Reason.CERTIFICATE_MALFORMED, "the operator's stapled certificate is malformed"
         ) from exc
+    return certificate
 
 
 def _may_issue(issuer: x509.Certificate) -> bool:

@@ -118,6 +118,7 @@ class SnpMachine:
     # The authorities and the CRL.
     rsa_bits: int = 2048  # AMD uses 4096, which take half a second each to generate
     issuer_by_stranger: bool = False
+    other_issuer: bool = False  # the authority for the other kind of leaf issued this one
     leaf_revoked: bool = False  # VLEK only: every VCEK has serial number 0, which no CRL can list
     issuer_revoked: bool = False
     crl_number: int | None = 1

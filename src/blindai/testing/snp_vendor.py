@@ -101,8 +101,9 @@ def _root(machine: SnpMachine, now: int) -> Holder:
 
 def _issuer(machine: SnpMachine, now: int, root: Holder) -> Holder:
     key = authority.rsa_key("issuer", machine.rsa_bits)
+    of_vleks = (machine.leaf == "vlek") != machine.other_issuer
     return authority.issue(
-        f"SEV-VLEK-{machine.product}" if machine.leaf == "vlek" else f"SEV-{machine.product}",
+        f"SEV-VLEK-{machine.product}" if of_vleks else f"SEV-{machine.product}",
         machine.issuer_window,
         now,
         key=key,

@@ -51,21 +51,21 @@ def members(
     return value
 
 
-_ESCAPE = re.compile(r"\\.", re.DOTALL)
+# A string that does not end reaches to the end of the text: else each quote inside it would be tried anew.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^][{}]+")
 
 
 def _check_depth(text: str) -> None:
     """Bound the nesting before the recursive parser sees it; brackets inside strings do not count.
 
-    In steps that are linear whatever the text. An escape outside a string hides what follows it from this
-    count, and ends the parser there.
+    In steps, and in memory, that are linear whatever the text.
     """
-    outside_strings = "".join(_ESCAPE.sub("", text).split('"')[::2])
-    depth = 0
+    outside_strings = _STRING.sub("", text)
     brackets = _NO_BRACKET.sub("", outside_strings)
     if len(brackets) > MAX_BRACKETS:
         raise ValueError(f"more than {MAX_BRACKETS} brackets")
+    depth = 0
     for bracket in brackets:
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:

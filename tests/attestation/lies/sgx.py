@@ -66,7 +66,7 @@ REJECTED = [
     ),
     rejected("old enclave", Reason.SECURITY_VERSION_TOO_LOW, tee="sgx", client=by_signer(least=2)),
     *(
-        rejected(what, Reason.ENCLAVE_ATTRIBUTES, tee="sgx", machine={"attributes": attributes(flags)})
+        rejected(what, Reason.GUEST_ATTRIBUTES, tee="sgx", machine={"attributes": attributes(flags)})
         for what, flags in (
             ("not initialised", "0400000000000000"),
             ("32 bits", "0100000000000000"),
@@ -76,11 +76,11 @@ REJECTED = [
         )
     ),
     rejected(
-        "MISCSELECT", Reason.ENCLAVE_ATTRIBUTES, tee="sgx", machine={"misc_select": bytes.fromhex("01000000")}
+        "MISCSELECT", Reason.GUEST_ATTRIBUTES, tee="sgx", machine={"misc_select": bytes.fromhex("01000000")}
     ),
     rejected(
         "other XFRM",
-        Reason.ENCLAVE_ATTRIBUTES,
+        Reason.GUEST_ATTRIBUTES,
         tee="sgx",
         client=of_entry("sgx", ENCLAVE, 'attributes_xfrm = "0300000000000000"'),
     ),

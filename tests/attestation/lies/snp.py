@@ -119,6 +119,8 @@ FORGED = [
     ),
     lie(forged, "VLEK called VCEK", Reason.SIGNING_KEY_MISMATCH, leaf="vlek", signing_key=0),
     lie(forged, "VCEK called VLEK", Reason.SIGNING_KEY_MISMATCH, signing_key=1),
+    lie(forged, "the ASVK issued a VCEK", Reason.SIGNING_KEY_MISMATCH, other_issuer=True),
+    lie(forged, "the ASK issued a VLEK", Reason.SIGNING_KEY_MISMATCH, leaf="vlek", other_issuer=True),
     forged(
         "VLEK stapled for a VCEK", Reason.SIGNING_KEY_MISMATCH, tee=TEE, answer=another("leaf", leaf="vlek")
     ),

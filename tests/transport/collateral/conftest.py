@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from blindai.transport.collateral import intel
@@ -33,3 +34,15 @@ def ca_file(tdx, tmp_path_factory):
 def operator(tmp_path, ca_file):
     """Who fetches, with a cache that does not exist yet."""
     return services.Operator(tmp_path / "cache" / "collateral", ca_file)
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """The pauses that were made, in seconds: they are noted, and not waited for."""
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    return pauses

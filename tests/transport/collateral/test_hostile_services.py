@@ -20,6 +20,8 @@ from tests.transport.collateral import services
 from tests.transport.collateral.services import QUICK, Reply
 
 BUSY = Reply(b"later", status=429)
+# Far more than the deadline, for a loaded machine, and far less than what drips takes to arrive.
+DRIPPING_SECONDS = 60
 
 
 @pytest.fixture
@@ -43,32 +45,34 @@ def test_a_busy_service_is_asked_again(spoiled, pcs, operator):
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_obeyed(spoiled, pcs, form):
+def test_retry_after_is_obeyed(spoiled, pcs, slept, form):
     """The service says how long to wait, in seconds or as a date; no less is waited."""
     good = next(reply for path, reply in pcs.routes.items() if "/tcb?" in path)
-    due = int(time.time()) + 2
-    value = "1" if form == "seconds" else email.utils.formatdate(due, usegmt=True)
-    spoiled(dataclasses.replace(BUSY, headers={"Retry-After": value}), good)
-    again = pcs.times[1] - time.monotonic() + time.time()
-    assert pcs.times[1] - pcs.times[0] >= 0.99 if form == "seconds" else again >= due - 0.01
+    due = int(time.time()) + 500
+    value = "500" if form == "seconds" else email.utils.formatdate(due, usegmt=True)
+    busy = dataclasses.replace(BUSY, headers={"Retry-After": value})
+    spoiled(busy, good, limits=dataclasses.replace(QUICK, timeout_seconds=3000))
+    assert len(pcs.asked) == 5
+    if form == "seconds":
+        assert max(slept) == 500
+    else:
+        assert max(slept) + time.time() >= due
 
 
-def test_a_storm_of_refusals_ends(spoiled, pcs):
+def test_a_storm_of_refusals_ends(spoiled, pcs, slept):
     """A service that is always busy is left in peace after a few attempts, further apart each time."""
     with pytest.raises(UnreachableError, match="busy: refused 5 times"):
-        spoiled(BUSY, limits=Limits(timeout_seconds=10, pause_seconds=0.1))
+        spoiled(BUSY, limits=Limits())
     assert len(pcs.asked) == 5
-    gaps = [after - before for before, after in zip(pcs.times, pcs.times[1:], strict=False)]
-    assert gaps[3] > gaps[0]
+    assert [pause for pause in slept if pause] == [2, 4, 8, 16]
 
 
 @pytest.mark.parametrize("value", ["3600", "999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_a_long_wait_is_reported_and_not_slept(spoiled, value):
+def test_a_long_wait_is_reported_and_not_slept(spoiled, slept, value):
     """Whoever asks for more time than there is gets none of it."""
-    begin = time.monotonic()
     with pytest.raises(UnreachableError, match="longer than the time that is left"):
         spoiled(dataclasses.replace(BUSY, headers={"Retry-After": value}))
-    assert time.monotonic() - begin < 5
+    assert not any(slept)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "soon", "1e9", "٣", "inf", "Fri, 99 Foo 2026"])
@@ -89,8 +93,8 @@ def test_a_dripping_body_does_not_outlast_the_deadline(spoiled):
     """A byte now and then defeats a timeout on each read; the deadline is for everything."""
     begin = time.monotonic()
     with pytest.raises(UnreachableError, match="not fetched within"):
-        spoiled(Reply(b"x" * 1000, drip_seconds=0.05), limits=Limits(timeout_seconds=0.5))
-    assert time.monotonic() - begin < 5
+        spoiled(Reply(b"x" * 10_000, drip_seconds=0.05), limits=Limits(timeout_seconds=0.5))
+    assert time.monotonic() - begin < DRIPPING_SECONDS
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
@@ -100,7 +104,7 @@ def test_a_dripping_head_does_not_outlast_the_deadline(platform, operator, head)
         begin = time.monotonic()
         with pytest.raises(UnreachableError):
             operator.intel(services.Service(port), platform, limits=Limits(timeout_seconds=0.5))
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < DRIPPING_SECONDS
 
 
 class _raw_server:  # noqa: N801 - used as a function

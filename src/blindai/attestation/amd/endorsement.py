@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from blindai.attestation import chain
 from blindai.attestation.amd import product as products
@@ -144,8 +145,21 @@ def validity(endorsement: Endorsement) -> Iterator[Dated]:
 def check_signatures(endorsement: Endorsement) -> None:
     """Raise EvidenceForged unless the chain holds and the ARK signed the CRL."""
     chain.check_issued([endorsement.chain], "AMD's chain")
+    if _is_asvk(endorsement.chain[1]) != (endorsement.leaf.hwid is None):
+        raise EvidenceForged(
+            Reason.SIGNING_KEY_MISMATCH, "AMD's authority for one kind of key (VCEK, VLEK) issued the other"
+        )
     if endorsement.crl is not None:
         chain.check_crl(endorsement.crl, endorsement.chain[-1], "AMD's CRL")
+
+
+def _is_asvk(issuer: x509.Certificate) -> bool:
+    """Whether this is the authority for VLEKs (named SEV-VLEK-Milan), not that for VCEKs (SEV-Milan)."""
+    try:
+        names = issuer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except chain.UNREADABLE:
+        return False
+    return any("VLEK" in str(name.value) for name in names)
 
 
 def check_revocation(endorsement: Endorsement) -> None:

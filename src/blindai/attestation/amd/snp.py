@@ -5,7 +5,8 @@
 3. the processor that the report tells of (version 3 and later) is of the leaf's product
 4. the leaf is of the kind that the report says signed it
 5. the ARK is the trusted root of that product
-6. each certificate is issued by the next; the ARK signed the CRL
+6. each certificate is issued by the next, and the leaf by the authority for its kind (ASK or ASVK); the ARK
+   signed the CRL
 7. CRL and certificates are valid now
 8. the CRL, if there is one, lists neither leaf nor issuer
 9. the leaf is for the report's TCB version (`reported_tcb`) and, if a VCEK, for its chip

@@ -14,7 +14,7 @@ from blindai.attestation.amd.report import GUEST_POLICY_BITS, PLATFORM_INFO_BITS
 from blindai.attestation.amd.snp import SnpClaims
 from blindai.attestation.amd.snp_judgement import SnpAccept
 from blindai.attestation.relaxation import Relaxation
-from blindai.attestation.toml_table import Table
+from blindai.attestation.toml_table import Table, not_among
 from blindai.attestation.verdict import Check
 from blindai.errors import PolicyError
 
@@ -23,6 +23,7 @@ DIRECT = "direct"
 _UNNAMED = {"host_data": bytes(32)}
 SIZES = {"measurement": 48, "host_data": 32, "id_key_digest": 48, "author_key_digest": 48}
 MITIGATION_BITS = 64
+LEAST_PRIVILEGED = 3
 
 RELAXATIONS = (
     Relaxation(
@@ -65,12 +66,15 @@ def load(table: Table) -> SnpAccept:
     }
     boot = table.optional_string("boot")
     any_tcb = table.boolean("allow_any_tcb", default=False)
+    max_vmpl = table.integer("max_vmpl", default=0)
+    if max_vmpl > LEAST_PRIVILEGED:
+        raise table.error("max_vmpl", f"is at most {LEAST_PRIVILEGED}: a guest has no other")
     accept = SnpAccept(
         measurements=measurements,
         product=_product(table),
         min_tcb=_min_tcb(table),
         min_guest_svn=table.integer("min_guest_svn", default=0),
-        max_vmpl=table.integer("max_vmpl", default=0),
+        max_vmpl=max_vmpl,
         allow_smt=table.boolean("allow_smt", default=False),
         allow_migration=table.boolean("allow_migration", default=False),
         allow_unchecked_aliases=table.boolean("allow_unchecked_aliases", default=False),
@@ -102,7 +106,7 @@ def _check_identity(table: Table, accept: SnpAccept, boot: str | None) -> None:
 
 def _check_floor(table: Table, accept: SnpAccept, *, any_tcb: bool) -> None:
     if any_tcb:
-        if accept.min_tcb:
+        if "min_tcb" in table:  # also one that no product gives a meaning to, and that was not read
             raise table.error("min_tcb", "and any TCB version (allow_any_tcb): leave one out")
     elif not accept.min_tcb or accept.product is None:
         # AMD signs no verdict on a TCB version, and the numbers of one product mean nothing for another.
@@ -116,7 +120,7 @@ def _check_floor(table: Table, accept: SnpAccept, *, any_tcb: bool) -> None:
 def _product(table: Table) -> str | None:
     name = table.optional_string("product")
     if name is not None and name not in PRODUCTS:
-        raise table.error("product", f"knows {', '.join(PRODUCTS)}; not {name!r}")
+        raise table.error("product", not_among(name, PRODUCTS))
     return name
 
 
@@ -141,7 +145,7 @@ def _names(table: Table, key: str, known: Mapping[str, int]) -> frozenset[str]:
     names = table.strings(key)
     for name in names:
         if name not in known:
-            raise table.error(key, f"knows {', '.join(known)}; not {name!r}")
+            raise table.error(key, not_among(name, known))
     return frozenset(names)
 
 

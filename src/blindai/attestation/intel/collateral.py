@@ -36,6 +36,7 @@ EVENT_LOG = "event_log"
 IDENTITIES = {"sgx": ("SGX", "QE"), "tdx": ("TDX", "TD_QE")}
 # Of TCB info and QE identity. `dcap-qvl` reads older TCB info of SGX by the rules of this version.
 VERSIONS = (3, 2)
+_HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
@@ -68,6 +69,8 @@ def parse(value: Any) -> IntelCollateral:
             )
         log = fields.pop(EVENT_LOG, None)
         event_log = None if log is None else base64url.decode(log)
+        if not all(_HEXADECIMAL.fullmatch(fields[key]) for key in HEXADECIMAL):
+            raise ValueError("a member is not hexadecimal")
         crls = [bytes.fromhex(fields[key]) for key in ("root_ca_crl", "pck_crl")]
         signed = [
             strict_json.decode_object(fields[key].encode(), max_bytes=MAX_COLLATERAL_BYTES)

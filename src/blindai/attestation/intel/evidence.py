@@ -31,11 +31,16 @@ from blindai.attestation.trust import Trust, fingerprint
 from blindai.attestation.types import Floor
 from blindai.errors import EvidenceRejected, Reason
 
+# "Undefined" (single-socket platforms): the feature is absent, not hidden. Any other word that `dcap-qvl` may
+# come to use counts as present.
+_ABSENT = ("False", "Undefined")
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntelClaims:
     """What verified Intel evidence says about the platform, whatever runs on it."""
 
+    tee: str
     tcb_status: str
     advisories: tuple[str, ...]
     tcb_evaluation: int
@@ -50,7 +55,8 @@ class IntelClaims:
 
     @property
     def platform(self) -> str:
-        return f"{self.root_sha256}/{self.fmspc}"
+        # Intel numbers TCB info of SGX and of TDX apart.
+        return f"{self.root_sha256}/{self.tee}-{self.fmspc}"
 
     @property
     def verified(self) -> Mapping[str, str]:
@@ -92,13 +98,13 @@ def verify(quote: Quote, collateral: Any, *, tee: str, trust: Trust, now: int) -
     verified = dcap.verify(quote.signed, stapled.text, root_der=root_der, now=now)  # 9
     pck = verified["platform"]["pck"]
     platform = IntelClaims(  # 10
+        tee=tee,
         tcb_status=verified["tcb"]["status"],
         advisories=tuple(verified["tcb"]["advisory_ids"]),
         tcb_evaluation=verified["tcb"]["eval_data_number"],
-        # "Undefined" (single-socket platforms) is not "True": the feature is absent, not hidden.
-        dynamic_platform=pck["dynamic_platform"] == "True",
-        cached_keys=pck["cached_keys"] == "True",
-        smt=pck["smt_enabled"] == "True",
+        dynamic_platform=pck["dynamic_platform"] not in _ABSENT,
+        cached_keys=pck["cached_keys"] not in _ABSENT,
+        smt=pck["smt_enabled"] not in _ABSENT,
         fmspc=bytes(pck["fmspc"]).hex(),
         root_sha256=fingerprint(root),
         freshness=intel_collateral.freshness(stapled),

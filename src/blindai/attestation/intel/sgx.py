@@ -25,13 +25,14 @@ MEASUREMENTS = ("mr_enclave", "mr_signer", "config_id")
 class SgxClaims(IntelClaims):
     """What verified SGX evidence says. Field names are Intel's; `attributes_*` are 8 bytes, as in the report.
 
-    `config_id` (64 bytes) is set by whoever launches an enclave with key separation and sharing: code may
-    depend on it, so that `mr_enclave` alone does not say what runs.
+    `config_id` (64 bytes) and `config_svn` are set by whoever launches an enclave with key separation and
+    sharing: code may depend on them, so that `mr_enclave` alone does not say what runs.
     """
 
     mr_enclave: bytes
     mr_signer: bytes
     config_id: bytes
+    config_svn: int
     isv_prod_id: int
     isv_svn: int
     attributes_flags: bytes
@@ -57,6 +58,7 @@ def verify(quote: bytes, collateral: Any, *, trust: Trust, now: int) -> SgxClaim
         mr_enclave=bytes.fromhex(body["mr_enclave"]),
         mr_signer=bytes.fromhex(body["mr_signer"]),
         config_id=bytes.fromhex(body["reserved3"])[32:],  # bytes 160 to 255 of the report; CONFIGID from 192
+        config_svn=int.from_bytes(bytes.fromhex(body["reserved4"])[:2], "little"),  # bytes 260 and 261
         isv_prod_id=body["isv_prod_id"],
         isv_svn=body["isv_svn"],
         attributes_flags=attributes[:8],

@@ -34,8 +34,11 @@ class Masked:
     value: bytes
     mask: bytes
 
+    def compared(self, found: bytes) -> bytes:
+        return bytes(f & m for f, m in zip(found, self.mask, strict=True))
+
     def holds(self, found: bytes) -> bool:
-        return all(f & m == v & m for f, v, m in zip(found, self.value, self.mask, strict=True))
+        return self.compared(found) == self.compared(self.value)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class SgxAccept:
     isv_prod_id: int | None
     min_isv_svn: int | None
     config_id: bytes
+    config_svn: int
     masked: tuple[Masked, ...]
     platform: TcbAccept
     tee: str = TEE
@@ -57,7 +61,7 @@ _STRICT_ATTRIBUTES = (
     Masked("attributes_xfrm", _NOT_COMPARED, _NOT_COMPARED),
     Masked("misc_select", bytes(4), b"\xff" * 4),
 )
-DEFAULTS = SgxAccept(None, None, None, None, bytes(64), _STRICT_ATTRIBUTES, TcbAccept())
+DEFAULTS = SgxAccept(None, None, None, None, bytes(64), 0, _STRICT_ATTRIBUTES, TcbAccept())
 """What is demanded of the platform when nobody named a measurement (simulation without a policy)."""
 
 
@@ -69,6 +73,7 @@ def load(table: Table) -> SgxAccept:
         isv_prod_id=table.optional_integer("isv_prod_id"),
         min_isv_svn=table.optional_integer("min_isv_svn"),
         config_id=table.hexadecimal("config_id", size_bytes=64) or bytes(64),
+        config_svn=table.integer("config_svn", default=0),
         masked=_masked(table),
         platform=tcb_policy.load(table),
     )
@@ -76,7 +81,7 @@ def load(table: Table) -> SgxAccept:
     missing = [name for name in _SIGNER if getattr(accept, name) is None]
     if accept.mr_enclave is None and missing:
         raise PolicyError(
-            f"{table.error('tee', 'says sgx')}, but mr_enclave is missing, and {' and '.join(missing)} too: "
+            f"{table.error('tee', 'says sgx')}, but without mr_enclave, and without {' and '.join(missing)}: "
             "the policy does not say which code it accepts",
             hint="name mr_enclave, or mr_signer with isv_prod_id and min_isv_svn",
         )
@@ -105,7 +110,11 @@ def _pair(table: Table, key: str, mask_key: str, default: Masked) -> Masked:
         return default
     if value is None:
         raise table.error(mask_key, f"means nothing without {key}")
-    return Masked(key, value, b"\xff" * size if mask is None else mask)
+    if mask is None:
+        mask = b"\xff" * size
+    if any(v & ~m for v, m in zip(value, mask, strict=True)):
+        raise table.error(mask_key, f"leaves out bits that {key} demands: they would not be compared")
+    return Masked(key, value, mask)
 
 
 def entry_toml(claims: SgxClaims) -> str:
@@ -114,7 +123,7 @@ def entry_toml(claims: SgxClaims) -> str:
     for name in ("config_id", "misc_select"):  # zero unless named
         value: bytes = getattr(claims, name)
         text += f'{name} = "{value.hex()}"\n' if any(value) else ""
-    return text
+    return text + (f"config_svn = {claims.config_svn}\n" if claims.config_svn else "")
 
 
 def appraise(accept: SgxAccept, claims: SgxClaims, *, now: int) -> tuple[Check, ...]:
@@ -144,6 +153,15 @@ def _identity(accept: SgxAccept, claims: SgxClaims) -> Iterator[Check]:
                 expected=expected.hex(),
                 accepted_by=f'{name} = "{claims.measurements[name].hex()}"',
             )
+    yield judge(
+        "config_svn",
+        claims.config_svn == accept.config_svn,
+        Reason.MEASUREMENT_MISMATCH,
+        source="evidence",
+        found=str(claims.config_svn),
+        expected=str(accept.config_svn),
+        accepted_by=f"config_svn = {claims.config_svn}",
+    )
     if accept.isv_prod_id is not None:
         yield judge(
             "isv_prod_id",
@@ -172,9 +190,9 @@ def _attributes(accept: SgxAccept, claims: SgxClaims) -> Iterator[Check]:
         yield judge(
             field.name,
             field.holds(found),
-            Reason.ENCLAVE_ATTRIBUTES,
+            Reason.GUEST_ATTRIBUTES,
             source="evidence",
             found=found.hex(),
             expected=f"{field.value.hex()} in the bits {field.mask.hex()}",
-            accepted_by=f'{field.name} = "{found.hex()}"',
+            accepted_by=f'{field.name} = "{field.compared(found).hex()}"',
         )

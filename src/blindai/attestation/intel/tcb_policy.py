@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from blindai.attestation.intel.evidence import IntelClaims
 from blindai.attestation.relaxation import Relaxation
-from blindai.attestation.toml_table import Table, toml_list
+from blindai.attestation.toml_table import Table, not_among, toml_list
 from blindai.attestation.verdict import Check, judge
 from blindai.errors import Reason
 
@@ -73,7 +73,7 @@ def load(table: Table) -> TcbAccept:
     statuses = table.strings("tcb_status", default=(UP_TO_DATE,))
     for status in statuses:
         if status not in TCB_STATUSES:
-            raise table.error("tcb_status", f"knows {', '.join(TCB_STATUSES)}; not {status!r}")
+            raise table.error("tcb_status", not_among(status, TCB_STATUSES))
     return TcbAccept(
         tcb_status=frozenset(statuses),
         allow_advisories=frozenset(table.strings("allow_advisories")),

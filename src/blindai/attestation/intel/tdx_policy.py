@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from blindai.attestation.intel import tcb_policy
 from blindai.attestation.intel.event_log import REGISTERS
+from blindai.attestation.intel.quote import TD_DEBUG_BIT
 from blindai.attestation.intel.tcb_policy import TcbAccept
 from blindai.attestation.intel.tdx import MEASUREMENTS, TEE, TdxClaims
 from blindai.attestation.toml_table import Table, parse_hexadecimal
@@ -23,6 +24,9 @@ CODE_IDENTITY = ("mrtd", "rtmr1", "rtmr2")
 DIGEST_BYTES = 48
 # Whoever launches the guest chooses these, and code may depend on them: unless named, they are zero.
 CHOSEN_BY_THE_HOST = ("mrconfigid", "mrowner", "mrownerconfig")
+# The only attribute of an ordinary trust domain. Others let performance counters or key lockers look in, or
+# say that the host may migrate it.
+SEPT_VE_DISABLE = bytes.fromhex("0000001000000000")
 RELAXATIONS = tcb_policy.RELAXATIONS
 
 _UNNAMED = dict.fromkeys(CHOSEN_BY_THE_HOST, bytes(DIGEST_BYTES))
@@ -35,6 +39,7 @@ class TdxAccept:
     measurements: Mapping[str, bytes]
     events: Mapping[str, frozenset[bytes]]
     platform: TcbAccept
+    td_attributes: bytes = SEPT_VE_DISABLE
     tee: str = TEE
 
 
@@ -52,14 +57,17 @@ def load(table: Table) -> TdxAccept:
     events = {
         register: digests for register in REGISTERS if (digests := _digests(table, f"{register}_events"))
     }
-    accept = TdxAccept(measurements, events, tcb_policy.load(table))
+    attributes = table.hexadecimal("td_attributes", size_bytes=8)
+    if attributes is not None and attributes[0] & TD_DEBUG_BIT:
+        raise table.error("td_attributes", "has the debug bit (0x01): a debug guest is always refused")
+    accept = TdxAccept(measurements, events, tcb_policy.load(table), attributes or SEPT_VE_DISABLE)
     table.finish()  # first: a misspelt digest is named as that, not as missing
     missing = [name for name in CODE_IDENTITY if name not in measurements and name not in events]
     if missing:
         raise PolicyError(
-            f"{table.error('tee', 'says tdx')}, but {' and '.join(missing)} is missing: "
+            f"{table.error('tee', 'says tdx')}, but without {' and '.join(missing)}: "
             "without mrtd, rtmr1 and rtmr2 the policy does not say which code it accepts",
-            hint="blindai measure prints them",
+            hint="the image's publisher names them; `blindai measure` prints those of a simulation",
         )
     return accept
 
@@ -74,7 +82,9 @@ def _digests(table: Table, key: str) -> frozenset[bytes]:
 def entry_toml(claims: TdxClaims) -> str:
     """Return the keys of an entry that accepts exactly the code of these claims."""
     chosen = [name for name in CHOSEN_BY_THE_HOST if any(claims.measurements[name])]
-    return "".join(f'{name} = "{claims.measurements[name].hex()}"\n' for name in (*CODE_IDENTITY, *chosen))
+    text = "".join(f'{name} = "{claims.measurements[name].hex()}"\n' for name in (*CODE_IDENTITY, *chosen))
+    usual = claims.td_attributes == SEPT_VE_DISABLE
+    return text + ("" if usual else f'td_attributes = "{claims.td_attributes.hex()}"\n')
 
 
 def appraise(accept: TdxAccept, claims: TdxClaims, *, now: int) -> tuple[Check, ...]:
@@ -93,7 +103,16 @@ def appraise(accept: TdxAccept, claims: TdxClaims, *, now: int) -> tuple[Check, 
         for name, expected in accept.measurements.items()
     )
     events = tuple(_events(register, accept.events[register], claims) for register in accept.events)
-    return (*measured, *events, *tcb_policy.appraise(accept.platform, claims))
+    attributes = judge(
+        "td_attributes",
+        claims.td_attributes == accept.td_attributes,
+        Reason.GUEST_ATTRIBUTES,
+        source="evidence",
+        found=claims.td_attributes.hex(),
+        expected=accept.td_attributes.hex(),
+        accepted_by=f'td_attributes = "{claims.td_attributes.hex()}"',
+    )
+    return (*measured, *events, attributes, *tcb_policy.appraise(accept.platform, claims))
 
 
 def _events(register: str, expected: frozenset[bytes], claims: TdxClaims) -> Check:

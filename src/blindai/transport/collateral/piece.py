@@ -64,7 +64,7 @@ def crl(body: bytes) -> x509.CertificateRevocationList:
 
 def crl_end(revoked: x509.CertificateRevocationList) -> int:
     """Return when a CRL is to be replaced."""
-    if revoked.next_update_utc is None:
+    if revoked.next_update_utc is None:  # ValueError too where a date has the year 0, which ASN.1 allows
         raise ValueError("the CRL does not say when it ends")
     return int(revoked.next_update_utc.timestamp())
 
