@@ -41,6 +41,15 @@ measurement = "{DIGEST}"
 boot = "direct"
 """
 FLOOR = 'product = "Milan"\nmin_tcb = { bootloader = 4, tee = 0, snp = 24, microcode = 219 }\n'
+ZERO_FLOOR = 'product = "Milan"\nmin_tcb = { bootloader = 0, tee = 0, snp = 0, microcode = 0 }\n'
+IMAGE_SIGNER = f"""\
+version = 1
+[[accept]]
+tee = "nitro"
+pcr8 = "{DIGEST}"
+pcr1 = "{DIGEST}"
+pcr2 = "{DIGEST}"
+"""
 ORIGINAL = f"""\
 mr_enclave = "{"5f" * 32}"
 misc_select_hex = "0x0"
@@ -108,7 +117,12 @@ def test_check_warns_of_what_is_legal_but_weak(run, write):
         (SNP + 'relax = ["any-tcb"]', "relaxed by any-tcb"),
         (SNP + FLOOR + "require_crl = false", "relaxed by no-crl"),
         (SNP + FLOOR + "max_vmpl = 1", "max_vmpl: 1 accepts more than the strict 0"),
-        (SIGNER, "whatever that signer signs next"),
+        (SIGNER, "no mr_enclave: whatever that signer signs next"),
+        (IMAGE_SIGNER, "no pcr0: whatever that signer signs next"),
+        (SNP + ZERO_FLOOR, "min_tcb is zero throughout, which is any-tcb"),
+        (MINIMAL + '[require]\nsandbox = "gvisor"', "[require] sandbox: no server of this version states"),
+        (MINIMAL + "[require]\nmodel_upload = false", "[require] model_upload: no server"),
+        (MINIMAL + 'allow_advisories = ["CVE-2024-1"]', "no advisory the name CVE-2024-1"),
         (
             f'version = 1\n[[accept]]\ntee = "nitro"\npcr0 = "{DIGEST}"\nmax_age_seconds = 999',
             "max_age_seconds",
@@ -121,6 +135,26 @@ def test_each_weakness_is_named(run, write, text, said):
     assert code == 0, err
     assert said in err
     assert json.loads(run("check", "--json", write(text))[1])["warnings"]
+
+
+def test_an_expired_policy_would_accept(run, write):
+    """Nothing is accepted by it any more, and its lines do not say so."""
+    code, out, _ = run("check", write("expires = 2020-01-01\n" + MINIMAL))
+    assert (code, out.startswith("would accept tdx")) == (0, True)
+
+
+@pytest.mark.parametrize("text", [SIGNER, IMAGE_SIGNER])
+def test_a_signer_is_not_its_code(run, write, text):
+    """In words: what names who signed does not say which code runs."""
+    _, out, _ = run("show", write(text))
+    assert "anything that this signer signs" in out
+    assert "exactly this code" not in out
+
+
+def test_what_this_version_states_is_no_warning(run, write):
+    """The values of the table in docs/policy.md."""
+    stated = 'isolation = "thread"\nsandbox = "none"\nmodel_upload = "off"\nsealing = ["memory"]\n'
+    assert "[require]" not in run("check", write(MINIMAL + f'[require]\n{stated}telemetry = "none"'))[2]
 
 
 def test_a_strict_entry_has_no_warning_of_its_own(run, write):

@@ -34,7 +34,7 @@ FAKES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def publishing(tmp_path_factory):
     """A real, simulated server that publishes a policy with a relaxation."""
     path = tmp_path_factory.mktemp("policy") / "policy.toml"
     path.write_text(f'{_entry("ab" * 48)}relax = ["hyper-threading"]\n')
@@ -43,10 +43,10 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def mine(server, tmp_path):
+def mine(publishing, tmp_path):
     """My policy of the code that runs there."""
     path = tmp_path / "mine.toml"
-    path.write_text(server.ready["policy"])
+    path.write_text(publishing.ready["policy"])
     return str(path)
 
 
@@ -84,39 +84,38 @@ def tdx():
     return FakeTdx(now=NOW)
 
 
-def test_show_prints_the_published_policy_as_a_claim(run, server, mine):
+def test_show_prints_the_published_policy_as_a_claim(run, publishing, mine):
     """The server is verified as my policy says; then its operator's policy is shown, and not adopted."""
-    code, out, err = run("show", server.address, "--policy", mine, "--simulation")
+    code, out, err = run("show", publishing.address, "--policy", mine, "--simulation")
     assert code == 0
     assert "relaxed by hyper-threading" in out
     assert "never adopted" in err
-    code, out, _ = run("show", server.address, "--policy", mine, "--simulation", "--text")
+    code, out, _ = run("show", publishing.address, "--policy", mine, "--simulation", "--text")
     assert Policy.from_toml(out).accept
 
 
-def test_show_asks_no_server_that_is_refused(run, server, tmp_path):
+def test_show_asks_no_server_that_is_refused(run, publishing, tmp_path):
     """A server that my policy refuses is not asked for its own, however well that would suit it."""
     other = tmp_path / "other.toml"
     other.write_text(_entry("00" * 48))
-    code, out, err = run("show", server.address, "--policy", str(other), "--simulation")
+    code, out, err = run("show", publishing.address, "--policy", str(other), "--simulation")
     assert (code, out) == (3, "")
     assert "measurement-mismatch" in err
-    assert run("show", server.address)[0] == 1
+    assert run("show", publishing.address)[0] == 1
 
 
-def test_diff_with_a_server_is_judged_by_my_policy(run, server, mine):
+def test_diff_with_a_server_is_judged_by_my_policy(run, publishing, mine):
     """Without --policy the file that is compared says what the server must be."""
-    code, out, err = run("diff", mine, server.address, "--simulation", "--exit-code")
+    code, out, err = run("diff", mine, publishing.address, "--simulation", "--exit-code")
     assert code == 6
     assert "B is looser: [[accept]] tdx (A 1, B 1) allow_smt" in out
     assert "never adopted" in err
-    assert run("diff", server.address, server.address, "--simulation")[0] == 0
+    assert run("diff", publishing.address, publishing.address, "--simulation")[0] == 0
 
 
-def test_a_server_that_publishes_none(run, tmp_path):
+def test_a_server_that_publishes_none(run, server):
     """404 is exit code 5, and says what the operator can do."""
-    with running_server() as plain:
-        code, out, err = run("show", plain.address, "--simulation")
+    code, out, err = run("show", server.address, "--simulation")
     assert (code, out) == (5, "")
     assert "publishes no policy" in err
 
@@ -200,14 +199,14 @@ def test_init_writes_a_policy_that_accepts_that_server(run, tmp_path, tee):
     assert days in (90, 91)
 
 
-def test_init_with_a_real_server(run, server):
+def test_init_with_a_real_server(run, publishing):
     """The policy goes to stdout; --json adds the verdict that it comes to."""
-    code, out, err = run("init", "--from", server.address, "--simulation")
+    code, out, err = run("init", "--from", publishing.address, "--simulation")
     assert code == 0
-    entry = tomllib.loads(server.ready["policy"])["accept"]
+    entry = tomllib.loads(publishing.ready["policy"])["accept"]
     assert tomllib.loads(out)["accept"] == entry
     assert "SIMULATION" in err
-    made = json.loads(run("init", "--from", server.address, "--simulation", "--json")[1])
+    made = json.loads(run("init", "--from", publishing.address, "--simulation", "--json")[1])
     assert made["verdict"]["ear.status"] == "affirming"
     assert tomllib.loads(made["policy"])["accept"] == entry
 

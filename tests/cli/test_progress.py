@@ -9,29 +9,28 @@ import sys
 import pytest
 
 from tests import models
-from tests.serving import running_server, server_environment
+from tests.serving import server_environment
 
 pty = pytest.importorskip("pty", reason="pseudo-terminals are Unix-only")
 termios = pytest.importorskip("termios", reason="pseudo-terminals are Unix-only")
 
 
-def test_a_terminal_sees_a_bar(tmp_path):
+def test_a_terminal_sees_a_bar(server, tmp_path):
     """With stderr on a terminal the upload draws its name and size; stdout stays data."""
     path = tmp_path / "mlp.onnx"
     path.write_bytes(models.mlp())
-    with running_server() as server:
-        master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (24, 100))
-        command = ["models", "upload", server.address, str(path), "--simulation"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "blindai", *command],
-            stdout=subprocess.PIPE,
-            stderr=slave,
-            env=server_environment(TERM="xterm"),
-        )
-        os.close(slave)
-        shown = _read_to_the_end(master)
-        stdout, _ = process.communicate(timeout=60)
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    command = ["models", "upload", server.address, str(path), "--simulation"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "blindai", *command],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        env=server_environment(TERM="xterm"),
+    )
+    os.close(slave)
+    shown = _read_to_the_end(master)
+    stdout, _ = process.communicate(timeout=120)
     assert b"uploading mlp" in shown
     assert stdout.startswith(b"mlp ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from blindai.channel import keyset
+from blindai.cli import output
 from blindai.cli.predict import parse_inputs
 from blindai.errors import EvidenceMalformed, UsageError
 from blindai.testing import CapturingPeer, FakeTdx, http_response, make_answer
+from tests.serving import server_environment
 
 ESCAPES = "\x1b]0;owned\x07\x9b2J"
 SERVER = {"name": "s", "version": "1", "extensions": []}
@@ -42,31 +45,20 @@ def _peer(tdx, reply, status=200, **lies):
     return peer
 
 
-def _blindai(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "blindai", *arguments],
-        capture_output=True,
-        env={**os.environ, **environment},
-        timeout=60,
-        check=False,
-    )
+def _predict(blindai, peer, *options):
+    return blindai("predict", f"127.0.0.1:{peer.port}", "m", "--simulation", "--input", "x=@x.npy", *options)
 
 
-def _predict(peer, *options):
-    return _blindai("predict", f"127.0.0.1:{peer.port}", "m", "--simulation", "--input", "x=@x.npy", *options)
-
-
-def test_an_unattested_peer_cannot_steer_the_terminal(tdx):
+def test_an_unattested_peer_cannot_steer_the_terminal(blindai, tdx):
     """The text about a keyset that does not parse holds nothing of the peer's."""
 
     def lie(raw):
         return json.dumps({**json.loads(raw), "settings": {ESCAPES: None}}).encode()
 
     with _peer(tdx, SERVER, sent_keyset=lie) as peer:
-        done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation")
+        done = blindai("verify", f"127.0.0.1:{peer.port}", "--simulation")
     assert done.returncode == 4
-    assert b"\x1b" not in done.stdout + done.stderr
-    assert "\x9b" not in done.stderr.decode()
+    assert not set("\x1b\x9b") & set(done.stdout + done.stderr)
 
 
 def test_a_keysets_error_does_not_quote_it():
@@ -87,34 +79,32 @@ def test_a_keysets_error_does_not_quote_it():
     assert "CANARY" not in str(refusal.value)
 
 
-def test_a_servers_error_cannot_steer_the_terminal(tdx):
+def test_a_servers_error_cannot_steer_the_terminal(blindai, tdx):
     """An error body, whose words a model's author may have chosen, is printed without control characters."""
     with _peer(tdx, {"error": f"no {ESCAPES}", "code": "x"}, status=404) as peer:
-        done = _blindai("models", "list", f"127.0.0.1:{peer.port}", "--simulation")
+        done = blindai("models", "list", f"127.0.0.1:{peer.port}", "--simulation")
     assert done.returncode == 5
-    assert b"\x1b" not in done.stderr
-    assert "\x9b" not in done.stderr.decode()
+    assert not set("\x1b\x9b") & set(done.stdout + done.stderr)
 
 
-def test_names_of_outputs_cannot_steer_the_terminal(tdx, tmp_path, monkeypatch):
+def test_names_of_outputs_cannot_steer_the_terminal(blindai, tdx, tmp_path, monkeypatch):
     """An ONNX file's author chooses the names of its outputs."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.zeros(1, "f4"))
     output = {"name": ESCAPES, "datatype": "FP32", "shape": [1], "data": [1.0]}
     with _peer(tdx, {**SERVER, "model_name": "m", "outputs": [output]}) as peer:
-        done = _predict(peer)
+        done = _predict(blindai, peer)
     assert done.returncode == 0, done.stderr
-    assert b"\x1b" not in done.stdout
-    assert "\x9b" not in done.stdout.decode()
+    assert not set("\x1b\x9b") & set(done.stdout + done.stderr)
 
 
-def test_json_output_is_json_also_for_what_is_not_a_number(tdx, tmp_path, monkeypatch):
+def test_json_output_is_json_also_for_what_is_not_a_number(blindai, tdx, tmp_path, monkeypatch):
     """NaN is null, as in the protocol: JSON has no word for it."""
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.zeros(1, "f4"))
     output = {"name": "y", "datatype": "FP32", "shape": [2], "data": [1.0, None]}
     with _peer(tdx, {**SERVER, "model_name": "m", "outputs": [output]}) as peer:
-        done = _predict(peer, "--json")
+        done = _predict(blindai, peer, "--json")
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -122,29 +112,61 @@ def test_json_output_is_json_also_for_what_is_not_a_number(tdx, tmp_path, monkey
     assert json.loads(done.stdout, parse_constant=refuse) == {"y": [1.0, None]}
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_verdict_needs_no_unicode_to_be_told(encoding, tdx):
+def test_a_verdict_needs_no_unicode_to_be_told(blindai_process, tdx):
     """A pipe without box drawing characters gets the verdict, and the caller its exit code."""
     with _peer(tdx, SERVER) as peer:
-        done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", PYTHONIOENCODING=encoding)
+        done = blindai_process(
+            "verify", f"127.0.0.1:{peer.port}", "--simulation", PYTHONIOENCODING="ascii", PYTHONUTF8="0"
+        )
     assert done.returncode == 0, done.stderr
-    assert b"accepted: SIMULATED tdx" in done.stdout
+    assert "accepted: SIMULATED tdx" in done.stdout
+    assert done.stdout.isascii()
 
 
-def test_verify_sends_no_request(tdx):
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_stream_gets_what_it_has_characters_for(monkeypatch, encoding):
+    """Also a console of Windows: what it lacks is a question mark, and the rest arrives."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    output.data("├─ é")
+    told = {"ascii": "?? ?\n", "cp1252": "?? é\n", "utf-8": "├─ é\n"}
+    assert written.getvalue().decode(encoding) == told[encoding]
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    """`blindai measure | head -1` ends in silence: there is nobody to tell."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "blindai", "measure"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            env=server_environment(),
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert b"Broken pipe" not in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_verify_sends_no_request(blindai, tdx):
     """Whoever only looks at a server does not log in to it, and asks it for nothing but evidence."""
     with _peer(tdx, SERVER) as peer:
-        done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", BLINDAI_API_KEY="CANARY")
+        done = blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", BLINDAI_API_KEY="CANARY")
         peer.wait()
     assert done.returncode == 0
     assert peer.request_bytes == b""
     assert all(b"CANARY" not in connection.attestation_request for connection in peer.connections)
 
 
-def test_an_empty_root_does_not_mean_any_root(tdx):
+def test_an_empty_root_does_not_mean_any_root(blindai, tdx):
     """`--simulation-root "$UNSET"` is an error and does not fall back to whatever root is stapled."""
     with _peer(tdx, SERVER) as peer:
-        done = _blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", "--simulation-root", "")
+        done = blindai("verify", f"127.0.0.1:{peer.port}", "--simulation", "--simulation-root", "")
         assert peer.connections == []
     assert done.returncode == 1
 

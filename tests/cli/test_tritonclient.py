@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests import models
-from tests.serving import running_server, server_environment
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A real, simulated server with a model of numbers and one of strings."""
-    folder = tmp_path_factory.mktemp("models")
-    (folder / "adder.onnx").write_bytes(models.adder())
-    (folder / "echo.onnx").write_bytes(models.identity("BYTES"))
-    with running_server({"adder": folder / "adder.onnx", "echo": folder / "echo.onnx"}) as running:
-        yield running
+from blindai.cli.main import main
 
 
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory):
     """tritonclient, pinned to the certificate of a verified connection."""
     certificate = str(tmp_path_factory.mktemp("certificate") / "server.pem")
-    command = ["verify", server.address, "--simulation", "--save-certificate", certificate]
-    subprocess.run(
-        [sys.executable, "-m", "blindai", *command],
-        check=True,
-        capture_output=True,
-        timeout=60,
-        env=server_environment(),
-    )
+    assert main(["verify", server.address, "--simulation", "--save-certificate", certificate]) == 0
     options = {"ca_certs": certificate}
     with triton.InferenceServerClient(server.address, ssl=True, ssl_options=options) as connected:
         yield connected
@@ -50,7 +29,7 @@ def test_health_and_metadata(client):
     assert client.get_server_metadata()["name"] == "blindai"
     metadata = client.get_model_metadata("adder")
     assert [tensor["name"] for tensor in metadata["inputs"]] == ["a", "b"]
-    assert {entry["name"] for entry in client.get_model_repository_index()} == {"adder", "echo"}
+    assert {entry["name"] for entry in client.get_model_repository_index()} == {"adder", "echo", "mlp"}
 
 
 @pytest.mark.parametrize("binary", [True, False])

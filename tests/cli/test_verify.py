@@ -6,8 +6,6 @@ import datetime
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 import warnings
 
@@ -16,11 +14,10 @@ import pytest
 from blindai.attestation.policy import Policy
 from blindai.channel.bundle import Bundle
 from blindai.cli import connection
-from blindai.cli.verify import parse_time
 from blindai.client.floors import FloorsWarning
+from blindai.client.moment import parse as parse_time
 from blindai.errors import UsageError
 from blindai.testing import CapturingPeer, FakeTdx, TlsIdentity, http_response, make_answer
-from tests.serving import server_environment
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +54,16 @@ def policy(tdx, tmp_path):
 
 
 @pytest.fixture
-def verify(tdx, policy):
+def verify(blindai, tdx, policy):
     """Run `blindai verify` with the policy and the root of the machine."""
 
-    def run(*arguments: str, root: str = tdx.root_sha256) -> subprocess.CompletedProcess[str]:
-        demands = ("--policy", policy, "--simulation-root", root)
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "blindai", "verify", *arguments, *demands],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=server_environment(),
-            check=False,
-        )
+    def run(*arguments, root=tdx.root_sha256):
+        return blindai("verify", *arguments, "--policy", policy, "--simulation-root", root)
 
     return run
 
 
-def test_a_saved_bundle_has_the_same_verdict(verify, server, tmp_path):
+def test_a_saved_bundle_has_the_same_verdict(verify, server, tdx, tmp_path):
     """Live with --save, then from the file at the time that was said: the same document."""
     path = tmp_path / "bundle.json"
     live = verify(server, "--save", str(path), "--json")
@@ -84,6 +73,7 @@ def test_a_saved_bundle_has_the_same_verdict(verify, server, tmp_path):
     offline = verify(str(path), "--at", said, "--json")
     assert (offline.returncode, offline.stdout) == (0, live.stdout)
     assert "SIMULATION" in offline.stderr
+    assert f"--simulation-root {tdx.root_sha256}" in live.stderr
     assert Bundle.parse(path.read_bytes()).peer.dialled == "127.0.0.1"
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o600
@@ -145,19 +135,66 @@ def test_a_file_that_is_no_bundle(verify, tmp_path):
     assert (missing.returncode, "missing.json" in missing.stderr) == (1, True)
 
 
-def test_a_bundle_takes_no_stapled_root(server, verify, policy, tmp_path):
+def test_a_bundle_takes_no_stapled_root(blindai, server, verify, policy, tmp_path):
     """The root has to be named; the hint says how."""
     path = tmp_path / "bundle.json"
     verify(server, "--save", str(path))
-    result = subprocess.run(
-        [sys.executable, "-m", "blindai", "verify", str(path), "--policy", policy, "--simulation"],
-        capture_output=True,
-        text=True,
-        env=server_environment(),
-        check=False,
-    )
+    for flags in (("--policy", policy, "--simulation"), ("--simulation",), (), ("--policy", policy)):
+        result = blindai("verify", str(path), *flags)
+        assert result.returncode == (4 if flags == ("--policy", policy) else 1)
+        assert "--simulation-root" in result.stderr
+        assert flags == ("--policy", policy) or "simulation=" not in result.stderr  # that is Python
+
+
+def test_a_bundle_is_not_overwritten(verify, server, tmp_path):
+    """What was saved is kept: a second --save under the name is refused before anything is sent."""
+    path = tmp_path / "bundle.json"
+    path.write_text("kept")
+    result = verify(server, "--save", str(path))
+    assert (result.returncode, path.read_text()) == (1, "kept")
+    assert "not overwritten" in result.stderr
+
+
+def test_a_bundle_whose_time_is_over(verify, server, tmp_path):
+    """The hint says that another time can be asked about."""
+    path = tmp_path / "bundle.json"
+    verify(server, "--save", str(path))
+    result = verify(str(path), "--at", "2036-01-01")
+    assert result.returncode == 3
+    assert "a bundle is good for its own time: --at TIME" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["folder/bundle", "bundle"])
+def test_a_file_that_is_taken_for_a_server(verify, tmp_path, monkeypatch, source):
+    """By its name it is one; the hint says how a bundle's name ends."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bundle").write_text("{}")
+    result = verify(source)
+    assert result.returncode in (1, 2)
+    assert "whose name ends in .json" in result.stderr
+
+
+@pytest.mark.parametrize("root", ["root.pme", "ab" * 31, "sha256:", ""])
+def test_a_root_that_is_neither_file_nor_digits(verify, root):
+    """What was given and what is taken are both said."""
+    result = verify("127.0.0.1:1", root=root)
     assert result.returncode == 1
-    assert "--simulation-root FINGERPRINT" in result.stderr
+    assert "neither a file nor 64 hexadecimal digits" in result.stderr
+
+
+def test_a_root_with_the_name_of_its_digest(verify, server, tdx):
+    """`sha256:` before the digits, as tools print them."""
+    assert verify(server, root=f"sha256:{tdx.root_sha256}").returncode == 0
+
+
+def test_what_is_missing_is_said_in_flags(blindai):
+    """The command line does not speak Python."""
+    for verb in (("verify",), ("models", "list")):
+        result = blindai(*verb, "127.0.0.1:1")
+        assert result.returncode == 1
+        assert "--policy policy.toml" in result.stderr
+        assert "policy='" not in result.stderr
+        assert "simulation=" not in result.stderr
 
 
 @pytest.mark.parametrize(

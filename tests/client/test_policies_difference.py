@@ -36,7 +36,7 @@ def policy(*entries: str, top: str = "") -> Policy:
     return Policy.from_toml("\n".join(["version = 1", top, *(entries or (entry(),))]))
 
 
-WORLDS = settings(max_examples=150, deadline=None, derandomize=True)
+WORLDS = settings(max_examples=60, deadline=None, derandomize=True)
 STATUSES = ("UpToDate", "SWHardeningNeeded", "OutOfDate")
 
 
@@ -199,10 +199,12 @@ def test_an_entry_that_another_one_covers_is_no_difference():
     assert difference.between(policy(strict, relaxed), policy(relaxed)) == ()
 
 
-def test_thousands_of_entries_are_compared_in_time():
-    """A stranger's policy at the limit of its size does not hold up the comparison."""
-    crowd = [entry(f"min_tcb_evaluation = {number}", mrtd=f"{number % 7:096x}") for number in range(2500)]
-    assert difference.tendency(difference.between(policy(), policy(*crowd))) is Tendency.OTHER
+def test_a_crowd_of_entries_is_not_compared_each_with_each():
+    """A stranger's policy of thousands does not hold up the comparison: each entry then stands alone."""
+    crowd = [entry(f"min_tcb_evaluation = {number}", mrtd=f"{number % 7:096x}") for number in range(300)]
+    few, many = (difference.between(policy(), policy(*listed)) for listed in (crowd[:20], crowd))
+    assert (len(few), len(many)) == (1 + 7, 1 + 300)
+    assert difference.tendency(many) is Tendency.OTHER
 
 
 SNP = f"""\
@@ -231,7 +233,7 @@ TDX_EVENTS = entry().replace(f'rtmr1 = "{DIGESTS[0]}"', "rtmr1_events = {0}")
         (SGX, SGX + 'attributes_xfrm = "0300000000000000"', Tendency.STRICTER),
         (
             SGX + 'attributes_xfrm = "0300000000000000"',
-            SGX + 'attributes_xfrm = "e700000000000000"\nattributes_mask_xfrm = "0300000000000000"',
+            SGX + 'attributes_xfrm = "0300000000000000"\nattributes_mask_xfrm = "0300000000000000"',
             Tendency.LOOSER,
         ),
         (
@@ -253,6 +255,7 @@ def test_a_difference_that_only_one_tee_has(a, b, found):
 # Reviewed by hand: a field that is new, or whose name says something else, makes this table wrong.
 ORDERS = {
     "tdx": {
+        "td_attributes": Order.EXACT,
         "mrconfigid": Order.EXACT,
         "mrowner": Order.EXACT,
         "mrownerconfig": Order.EXACT,
@@ -269,6 +272,7 @@ ORDERS = {
         "isv_prod_id": Order.EXACT,
         "min_isv_svn": Order.LEAST,
         "config_id": Order.EXACT,
+        "config_svn": Order.EXACT,
         "attributes_flags": Order.BITS,
         "attributes_xfrm": Order.BITS,
         "misc_select": Order.BITS,

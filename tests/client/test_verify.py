@@ -135,12 +135,49 @@ def test_time_decides_about_a_bundle(tdx, policy, judged):
 
 @pytest.mark.parametrize(
     "at",
-    [datetime.datetime(2026, 1, 1), -1, 253_402_300_800, float("nan"), float("inf"), True],  # noqa: DTZ001
+    [
+        datetime.datetime(2026, 1, 1),  # noqa: DTZ001
+        -1,
+        253_402_300_800,
+        float("nan"),
+        float("inf"),
+        True,
+        "now",
+        "2026-11-21T15:57:17",
+        b"2026-11-21",
+    ],
 )
 def test_what_is_no_time(policy, judged, tdx, at):
     """A datetime without a zone would mean another moment on another machine."""
     with pytest.raises(UsageError):
         blindai.verify(judged().bundle, policy=policy, simulation=tdx.root_sha256, at=at)
+
+
+def test_a_time_is_said_as_on_the_command_line(policy, judged, tdx):
+    """A text with a zone is the moment that a datetime is, and the verdict is of that moment."""
+    bundle, now = judged().bundle, datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    verdict = blindai.verify(
+        bundle, policy=policy, simulation=tdx.root_sha256, at=f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    )
+    assert verdict.at == int(now.timestamp())
+
+
+@pytest.mark.parametrize("source", [b"{}", None, 1])
+def test_what_is_no_source(policy, source):
+    """Said as what it is; a bundle's bytes have their own way."""
+    with pytest.raises(UsageError) as caught:
+        blindai.verify(source, policy=policy)
+    assert ("blindai.Bundle.parse(data)" in caught.value.hint) == isinstance(source, bytes)
+
+
+def test_a_policy_is_a_file_and_not_its_text(judged):
+    """The text of one is told from a name, and the hint says what takes a text; a missing file has a hint."""
+    with pytest.raises(UsageError) as caught:
+        blindai.verify(judged().bundle, policy="version = 1\n")
+    assert "blindai.Policy.from_toml(text)" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        blindai.verify(judged().bundle, policy="missing.toml")
+    assert "policy init" in caught.value.hint
 
 
 def test_a_server_is_judged_now(policy):

@@ -12,6 +12,7 @@ from typing import TextIO
 from blindai.cli import output
 from blindai.client.floors import FloorsLike, FloorsWarning
 from blindai.client.sync import Client, connect
+from blindai.errors import UsageError
 from blindai.transport.session import SimulationWarning
 
 API_KEY_VARIABLE = "BLINDAI_API_KEY"
@@ -38,7 +39,8 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     demands.add_argument(
         "--simulation-root",
         metavar="ROOT",
-        help="accept the simulation with this root: PEM file or SHA-256, as `blindai serve` printed it",
+        help="accept the simulation with this root, also in a bundle: PEM file or SHA-256, "
+        "as `blindai serve` printed it",
     )
     demands.add_argument(
         "--certificate", metavar="FILE", help="the operator's certificate (PEM), which the server must show"
@@ -64,6 +66,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterator[Client]:
     """Connect as the options say, and say aloud when the server is a simulation."""
+    check_demands(arguments)
     with said_aloud():
         client = connect(
             arguments.address,
@@ -81,6 +84,26 @@ def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterato
 
 
 SIMULATED = "warning: SIMULATION: no hardware protects what is sent to this server"
+
+
+def check_demands(arguments: argparse.Namespace, *, bundle: bool = False) -> None:
+    """Say what is missing in the words of the command line; the library says the same in Python's."""
+    if bundle and arguments.simulation and arguments.simulation_root is None:
+        raise UsageError(
+            "--simulation trusts whatever root is stapled: for a server on this machine, not for a file",
+            hint="a bundle of a simulation: --simulation-root ROOT; `blindai serve` printed it, and so did "
+            "`verify --save`",
+        )
+    if arguments.policy is None and simulation(arguments) is False:
+        raise UsageError(
+            "a policy is required: without one, anybody's enclave would do",
+            hint="on a build you trust: blindai measure > policy.toml, then --policy policy.toml; "
+            + (
+                "a bundle of a simulation: --simulation-root ROOT"
+                if bundle
+                else "a simulated server on this machine: --simulation"
+            ),
+        )
 
 
 def simulation(arguments: argparse.Namespace) -> bool | str:

@@ -7,6 +7,7 @@ do next. Data that a program reads is JSON, one document per command.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, TextIO
 
@@ -38,14 +39,15 @@ def _write(stream: TextIO, text: str) -> None:
     # A pipe or a console may have fewer characters than the text: a verdict must not end in a traceback.
     encoding = stream.encoding or "utf-8"
     stream.write(shown.encode(encoding, "replace").decode(encoding) + "\n")
-    stream.flush()
+    stream.flush()  # with 2>&1 both streams are one file: what was said first stands first
 
 
 def failure(error: BlindAIError) -> None:
     """Say what failed and what to do next."""
     talk(f"error: {error}")
     if error.hint:
-        talk(f"hint: {error.hint}")
+        # The library's words for what is a flag here.
+        talk(f"hint: {re.sub(r'(attestation_)?timeout_seconds', '--timeout', error.hint)}")
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

@@ -10,7 +10,7 @@ from blindai.attestation.policy import Policy
 from blindai.attestation.verdict import Verdict
 from blindai.cli import connection, output
 from blindai.cli.parser import Verbs
-from blindai.client.demands import demands
+from blindai.client.demands import NO_POLICY, demands
 from blindai.client.policies import conversion, difference, first_use, published, relaxed, show
 from blindai.errors import PolicyError, UsageError
 
@@ -147,15 +147,14 @@ def run_init(arguments: argparse.Namespace) -> None:
 
 def run_check(arguments: argparse.Namespace) -> None:
     policy = Policy.from_toml(_read(arguments.file))
-    weak = relaxed.warnings(policy, now=int(time.time()))
+    now = int(time.time())
+    weak, accepts = relaxed.warnings(policy, now=now), show.summary(policy, now=now)
     for sentence in weak:
         output.talk(f"warning: {sentence}")
     if arguments.json:
-        output.json_data(
-            {"sha256": policy.sha256, "accepts": list(show.summary(policy)), "warnings": list(weak)}
-        )
+        output.json_data({"sha256": policy.sha256, "accepts": list(accepts), "warnings": list(weak)})
     else:
-        output.data("\n".join(show.summary(policy)))
+        output.data("\n".join(accepts))
 
 
 def run_show(arguments: argparse.Namespace) -> None:
@@ -246,6 +245,6 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8")
     except OSError as exc:
-        raise UsageError(f"cannot read the policy: {path}: {exc.strerror}") from exc
+        raise UsageError(f"cannot read the policy: {path}: {exc.strerror}", hint=NO_POLICY) from exc
     except UnicodeDecodeError as exc:
         raise PolicyError(f"the policy is not UTF-8: {path}") from exc

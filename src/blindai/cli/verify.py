@@ -43,7 +43,7 @@ def add(verbs: Verbs) -> None:
         "--save",
         metavar="FILE",
         help=f"save what the server sent as a bundle (a name ending in {BUNDLE_SUFFIX}), "
-        "also when it is refused",
+        "also when it is refused; a file that exists is not overwritten",
     )
     parser.add_argument(
         "--save-certificate",
@@ -54,14 +54,16 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    _check_files(arguments)
+    bundle = arguments.source.endswith(BUNDLE_SUFFIX)
+    _check_files(arguments, bundle=bundle)
+    connection.check_demands(arguments, bundle=bundle)
     with connection.said_aloud():
         judged = judge(
             arguments.source,
             policy=arguments.policy,
             certificate=arguments.certificate,
             simulation=connection.simulation(arguments),
-            at=None if arguments.at is None else parse_time(arguments.at),
+            at=arguments.at,
             floors=connection.floors(arguments),
             attestation_timeout_seconds=arguments.timeout,
         )
@@ -76,36 +78,20 @@ def run(arguments: argparse.Namespace) -> None:
         _save_certificate(arguments.save_certificate, judged.bundle.peer.certificate_pem)
 
 
-def parse_time(text: str) -> int | datetime.datetime:
-    """Read a date (midnight, UTC), ISO 8601 with a zone, or Unix seconds, or raise UsageError."""
-    if re.fullmatch("[0-9]{9,12}", text):
-        return int(text)
-    try:
-        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
-        # Not fromisoformat's weeks and run-together dates: one of those could pass for Unix seconds.
-        if re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]", text):
-            moment = datetime.datetime.fromisoformat(text)
-            if moment.tzinfo is not None:
-                return moment
-    except ValueError:
-        pass
-    raise UsageError(
-        "--at is not a date, a time with a zone, or Unix seconds",
-        hint="e.g. --at 2026-10-01, --at 2026-10-01T12:00:00Z, --at 1790856000",
-    )
-
-
-def _check_files(arguments: argparse.Namespace) -> None:
+def _check_files(arguments: argparse.Namespace, *, bundle: bool) -> None:
     """Refuse, before anything is sent, what could only be noticed after it."""
     if arguments.save is None:
         return
-    if arguments.source.endswith(BUNDLE_SUFFIX):
+    if bundle:
         raise UsageError("--save is for what a server sends; this is a bundle already")
     if not arguments.save.endswith(BUNDLE_SUFFIX):
         raise UsageError(
             f"the name of a bundle ends in {BUNDLE_SUFFIX}: by that it is told from a host",
             hint=f"--save {arguments.save or 'bundle'}{BUNDLE_SUFFIX}",
+        )
+    if Path(arguments.save).exists():
+        raise UsageError(
+            f"{arguments.save} exists: a bundle is not overwritten", hint="give another name to --save"
         )
 
 
@@ -136,7 +122,20 @@ def _save_bundle(path: str, judged: Judged) -> None:
             raise failure from exc
         output.failure(failure)  # the exit code is the refusal's
         return
-    output.talk(f"bundle saved to {path}; the same verdict: --at {moment:%Y-%m-%dT%H:%M:%SZ}")
+    root = _simulation_root(judged.verdict)
+    output.talk(f"bundle saved to {path}; the same verdict: --at {moment:%Y-%m-%dT%H:%M:%SZ}{root}")
+
+
+def _simulation_root(verdict: Verdict) -> str:
+    """A bundle of a simulation needs its root named, which a connection to this machine did without."""
+    for check in verdict.checks:
+        if (
+            verdict.simulated
+            and check.claim == "trust_anchor"
+            and (root := re.search("[0-9a-f]{64}", check.found))
+        ):
+            return f" --simulation-root {root[0]}"
+    return ""
 
 
 def _save_certificate(path: str, certificate: str) -> None:

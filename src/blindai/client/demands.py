@@ -26,6 +26,10 @@ from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Deman
 
 PolicyLike = Policy | str | os.PathLike[str]
 PathLike = str | os.PathLike[str]
+NO_POLICY = (
+    "the code's authors publish one, or `blindai policy init --from HOST --out FILE` begins one; "
+    "of these sources: blindai measure > FILE"
+)
 
 
 def demands(
@@ -43,7 +47,7 @@ def demands(
     if not 0 < attestation_timeout_seconds <= MAX_TIMEOUT_SECONDS:
         raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
     if proxy is not None and isinstance(trust, StapledSimulationTrust):
-        raise UsageError("simulation=True is for a server on this machine, not behind a proxy")
+        raise UsageError("simulation=True (--simulation) is for a server on this machine, not behind a proxy")
     return Demands(
         origin=parse_origin(address),
         policy=accepted,
@@ -60,8 +64,9 @@ def policy_and_trust(
     if policy is None and simulation is False:
         raise UsageError(
             "a policy is required: without one, anybody's enclave would do",
-            hint="on a build you trust: blindai measure > policy.toml, then policy='policy.toml'; "
-            "for a simulated server on this machine: simulation=True",
+            hint="on a build you trust: blindai measure > policy.toml, then policy='policy.toml' (Python), "
+            "--policy policy.toml (command line); for a simulated server on this machine: simulation=True "
+            "(Python), --simulation (command line)",
         )
     return _with_operator(_policy(policy), certificate), _trust(simulation)
 
@@ -76,8 +81,10 @@ def _policy(policy: PolicyLike | None) -> Policy:
         return Policy.for_simulation()
     if isinstance(policy, Policy):
         return policy
+    if isinstance(policy, str) and "\n" in policy:
+        raise UsageError("policy= is a file", hint="for a text: blindai.Policy.from_toml(text)")
     try:
-        text = _read(policy, "the policy").decode("utf-8")
+        text = _read(policy, "the policy", hint=NO_POLICY).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise PolicyError("the policy is not UTF-8") from exc
     return Policy.from_toml(text)
@@ -89,8 +96,14 @@ def _trust(simulation: bool | PathLike) -> Trust:
     if simulation is True:
         return StapledSimulationTrust()
     text = os.fspath(simulation)
-    if len(text.replace(":", "")) == 64 and set(text.lower()) <= set("0123456789abcdef:"):
-        return SimulationTrust([text])
+    digits = text.lower().removeprefix("sha256:").replace(":", "")
+    if len(digits) == 64 and set(digits) <= set("0123456789abcdef"):
+        return SimulationTrust([digits])
+    if not os.path.exists(text):  # noqa: PTH110  takes any text, however long
+        raise UsageError(
+            f"the simulation root is neither a file nor 64 hexadecimal digits: {text}",
+            hint="`blindai serve --simulation` prints the digits; its --save-root FILE saves the file",
+        )
     return SimulationTrust([fingerprint(_certificate(text, "the simulation root"))])
 
 
@@ -100,7 +113,7 @@ def _with_operator(policy: Policy, certificate: PathLike | None) -> Policy:
         return policy
     pinned = operator.spki_sha256(_certificate(certificate, "the operator's certificate"))
     if policy.operator_spki_sha256 and pinned not in policy.operator_spki_sha256:
-        raise UsageError("certificate= is of another operator than the policy's [operator]")
+        raise UsageError("certificate= (--certificate) is of another operator than the policy's [operator]")
     return replace(policy, operator_spki_sha256=frozenset({pinned}))
 
 
@@ -112,8 +125,8 @@ def _certificate(path: PathLike, what: str) -> x509.Certificate:
         raise UsageError(f"{what} is not a PEM certificate: {os.fspath(path)}") from exc
 
 
-def _read(path: PathLike, what: str) -> bytes:
+def _read(path: PathLike, what: str, *, hint: str = "") -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as exc:
-        raise UsageError(f"cannot read {what}: {os.fspath(path)}: {exc.strerror}") from exc
+        raise UsageError(f"cannot read {what}: {os.fspath(path)}: {exc.strerror}", hint=hint) from exc

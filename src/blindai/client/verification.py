@@ -6,10 +6,10 @@ server proves that it answers now; a bundle proves what its evidence says, at th
 
 from __future__ import annotations
 
-import datetime
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,33 @@ from blindai.channel.bundle import MAX_BUNDLE_BYTES, Bundle
 from blindai.client import http
 from blindai.client.demands import PathLike, PolicyLike, demands, kept_floors, policy_and_trust
 from blindai.client.floors import FloorsLike
-from blindai.errors import AttestationError, UsageError
+from blindai.client.moment import Moment, unix_seconds
+from blindai.errors import AttestationError, BlindAIError, Reason, UnreachableError, UsageError
+from blindai.transport.origin import parse_origin
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Demands
 from blindai.transport.sync import AttestedTransport
 
 BUNDLE_SUFFIX = ".json"
-_YEAR_10000 = 253_402_300_800
+_ON_BUNDLES = f"a bundle is a file whose name ends in {BUNDLE_SUFFIX}"
+_OUT_OF_TIME = frozenset(
+    {
+        Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_NOT_YET_VALID,
+        Reason.COLLATERAL_EXPIRED,
+        Reason.COLLATERAL_NOT_YET_VALID,
+        Reason.CRL_EXPIRED,
+        Reason.EVIDENCE_NOT_YET_VALID,
+        Reason.EVIDENCE_STALE,
+        Reason.KEYSET_EXPIRED,
+        Reason.KEYSET_NOT_YET_VALID,
+    }
+)
+_NAME_THE_ROOT = (
+    "name the root: simulation=FINGERPRINT (Python), --simulation-root FINGERPRINT (command line); "
+    "`blindai serve --simulation` prints it, and so does the verdict's trust_anchor line"
+)
 
 Source = str | os.PathLike[str] | Bundle
-Moment = int | float | datetime.datetime
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,8 @@ def verify(
     source: an address as `connect` takes it; or a bundle: a `Bundle`, a path object, or a string that ends
         in `.json`. What files exist does not matter: a host whose name ends so is given with its port.
     policy, certificate, simulation: as for `connect`. A bundle of a simulation needs its root named.
-    at: when a bundle is judged: Unix seconds or a datetime with a zone; now by default. Not for an address.
+    at: when a bundle is judged: Unix seconds, a datetime with a zone, or a text as the command line's --at
+        takes it ("2026-10-01T12:00:00Z"); now by default. Not for an address.
     floors: as for `connect`. A bundle is compared with none by default, being older than what was seen
         since, and raises none.
 
@@ -91,9 +110,14 @@ def judge(
     attestation_timeout_seconds: float,
 ) -> Judged:
     """As `verify`, for callers who also want what was received: a refusal is returned, not raised."""
+    _check_source(source)
     if isinstance(source, str) and not source.endswith(BUNDLE_SUFFIX):
         if at is not None:
-            raise UsageError("a server is judged now: at= is for a bundle", hint="save one, then verify it")
+            raise UsageError(
+                "a server is judged now: a time (--at, at=) is for a bundle", hint="save one, then verify it"
+            )
+        with _told_of_bundles(source):
+            parse_origin(source)
         wanted = demands(
             source,
             policy=policy,
@@ -102,16 +126,17 @@ def judge(
             floors=True if floors is None else floors,
             attestation_timeout_seconds=attestation_timeout_seconds,
         )
-        return _judge_server(wanted)
+        with _told_of_bundles(source):
+            return _judge_server(wanted)
     if simulation is True:
         raise UsageError(
             "simulation=True trusts whatever root is stapled: for a server on this machine, not for a file",
-            hint="name the root: simulation=FINGERPRINT (Python), --simulation-root FINGERPRINT (command "
-            "line); `blindai serve --simulation` prints it, and so does the verdict's trust_anchor line",
+            hint=_NAME_THE_ROOT,
         )
+    now = int(time.time()) if at is None else unix_seconds(at)
     accepted, trust = policy_and_trust(policy=policy, certificate=certificate, simulation=simulation)
     kept = kept_floors(False if floors is None else floors, trust)
-    return _judge_bundle(source, accepted, trust, {} if kept is None else kept.load(), _unix_seconds(at))
+    return _judge_bundle(source, accepted, trust, {} if kept is None else kept.load(), now)
 
 
 def _judge_server(wanted: Demands) -> Judged:
@@ -136,8 +161,43 @@ def _judge_bundle(
             bundle = source if isinstance(source, Bundle) else Bundle.parse(_read(source))
             attested = handshake.conclude(bundle, policy=policy, trust=trust, floors=floors, now=now)
     except AttestationError as error:
+        _hint_at_files(error, trust)
         return _refused(error, bundle)
     return Judged(attested.verdict, bundle)
+
+
+def _hint_at_files(error: AttestationError, trust: Trust) -> None:
+    """What to do differs where the evidence comes from a file: it does not become fresh by itself."""
+    reasons = {error.reason, *(error.verdict.reasons if error.verdict else ())}
+    if reasons & _OUT_OF_TIME:
+        _also(error, "a bundle is good for its own time: --at TIME (at=)")
+    if error.reason is Reason.ROOT_UNKNOWN and not trust.simulated:
+        _also(error, _NAME_THE_ROOT)
+
+
+def _check_source(source: Source) -> None:
+    if not isinstance(source, (str, os.PathLike, Bundle)):
+        raise UsageError(
+            f"a source is an address, the path of a bundle, or a Bundle; this is of type "
+            f"{type(source).__name__}",
+            hint="a bundle's bytes: blindai.Bundle.parse(data)" if isinstance(source, bytes) else "",
+        )
+
+
+@contextmanager
+def _told_of_bundles(source: str) -> Iterator[None]:
+    """Say how a file is told from a server, where an address that fails looks like one."""
+    try:
+        yield
+    except (UnreachableError, UsageError) as error:
+        if ("/" in source and "://" not in source) or os.path.isfile(source):  # noqa: PTH113  takes any text, however long
+            _also(error, _ON_BUNDLES)
+        raise
+
+
+def _also(error: BlindAIError, hint: str) -> None:
+    error.hint = f"{error.hint}; {hint}" if error.hint else hint
+    error.add_note(f"hint: {hint}")
 
 
 def _refused(error: AttestationError, bundle: Bundle | None) -> Judged:
@@ -155,15 +215,3 @@ def _read(path: PathLike) -> bytes:
             f"cannot read the bundle: {os.fspath(path)}: {exc.strerror}",
             hint="a host whose name ends in .json is given with its port",
         ) from exc
-
-
-def _unix_seconds(at: Moment | None) -> int:
-    if at is None:
-        return int(time.time())
-    if isinstance(at, datetime.datetime):
-        if at.tzinfo is None:
-            raise UsageError("at= is a time without a zone", hint="e.g. datetime.now(datetime.UTC)")
-        at = at.timestamp()
-    if isinstance(at, bool) or not 0 <= at < _YEAR_10000:
-        raise UsageError("at= is no time: Unix seconds, or a datetime with a zone")
-    return int(at)

@@ -127,6 +127,11 @@ def _heading(demands: Demands, claims: Claims, now: int) -> Iterator[str]:
     yield f"# Trust on first use: {demands.origin.host_header} at {shown(now)}."
     yield f"# Verified: {what} runs exactly the code named below ({claims.tee})."
     yield "# Not verified: that this code is what you want. Compare it with a build that you trust."
+    if claims.tee == "tdx" and not (any(claims.measurements["rtmr1"]) and any(claims.measurements["rtmr2"])):
+        yield "# WARNING: nothing was measured into rtmr1 or rtmr2. What is named is the firmware alone."
+    if claims.tee == "sev-snp":
+        yield '# Not verified: boot = "direct". No report shows it: keep that line only if kernel, initrd and'
+        yield "# command line are measured with the firmware. Otherwise what is named is the firmware alone."
 
 
 def _operator(spki_sha256: str | None) -> Iterator[str]:

@@ -12,6 +12,17 @@ from blindai.attestation.times import shown
 from blindai.client.policies import demanded
 from blindai.client.policies.demanded import Demand, Entry, Order, Tendency
 
+_SIGNERS = {"mr_signer": "mr_enclave", "pcr8": "pcr0"}
+# What this version's servers state of each setting; docs/policy.md has the same table.
+STATED: Mapping[str, tuple[object, ...]] = {
+    "isolation": ("thread",),
+    "sandbox": ("none",),
+    "model_upload": ("open", "off"),
+    "sealing": (("memory",),),
+    "telemetry": ("none",),
+}
+_ADVISORY = "INTEL-"
+
 
 def relaxations(entry: Entry) -> tuple[Relaxation, ...]:
     """Return the relaxations in effect, whether by their names or by the keys that they stand for."""
@@ -21,6 +32,12 @@ def relaxations(entry: Entry) -> tuple[Relaxation, ...]:
         for relaxation in vendors.relaxations(entry.tee).values()
         if _grants(found, relaxation) and not _grants(strict, relaxation)
     )
+
+
+def by_signer(entry: Entry) -> str:
+    """Return what names the signer where the code itself is not named, or nothing."""
+    named = {demand.key for demand in entry.code}
+    return next((signer for signer, code in _SIGNERS.items() if signer in named and code not in named), "")
 
 
 def warnings(policy: Policy, *, now: int) -> tuple[str, ...]:
@@ -38,13 +55,22 @@ def _of_the_whole(policy: Policy, now: int) -> Iterator[str]:
         yield "no [operator]: whoever runs this code on such hardware is accepted, not only your operator"
     if not policy.names:
         yield "no `names`: whatever name is dialled is the name demanded, a mistyped one too"
+    for key, value in sorted((policy.require or {}).items()):
+        if (tuple(value) if isinstance(value, list) else value) not in STATED.get(key, ()):
+            yield f"[require] {key}: no server of this version states that value: none is accepted"
 
 
 def _of_an_entry(entry: Entry) -> Iterator[str]:
     place = f"[[accept]] {entry.number} ({entry.tee})"
     named = {demand.key for demand in entry.code}
-    if "mr_signer" in named and "mr_enclave" not in named:
-        yield f"{place}: no mr_enclave: whatever that signer signs next is accepted, unseen"
+    if signer := by_signer(entry):
+        yield f"{place}: no {_SIGNERS[signer]}: whatever that signer signs next is accepted, unseen"
+    if entry.tee == "tdx" and not all({name, f"{name}_events"} & named for name in ("rtmr1", "rtmr2")):
+        yield f"{place}: rtmr1 or rtmr2 is zero (nothing was measured): this names a firmware alone"
+    floors = [demand.value for demand in entry.rest if demand.key.startswith("min_tcb.")]
+    if floors and not any(floors):
+        any_tcb = vendors.relaxations(entry.tee)["any-tcb"]
+        yield f"{place}: min_tcb is zero throughout, which is {any_tcb.name}: {any_tcb.gives_up}"
     covered = defaultdict[str, set[str]](set)
     for relaxation in relaxations(entry):
         yield f"{place}: relaxed by {relaxation.name}: {relaxation.gives_up}"
@@ -52,6 +78,10 @@ def _of_an_entry(entry: Entry) -> Iterator[str]:
             covered[key] |= set(value) if isinstance(value, list) else {key}
     strict = demanded.strict(entry.tee)
     for demand in entry.rest:
+        if demand.key == "allow_advisories" and isinstance(demand.value, frozenset):
+            for name in sorted(name for name in demand.value if not name.startswith(_ADVISORY)):
+                said = demanded.one_line(name)
+                yield f"{place}: allow_advisories: Intel gives no advisory the name {said}: {_ADVISORY}SA-..."
         if (usual := strict.get(demand.key)) and _looser(usual, demand, covered[demand.key]):
             words = demanded.words(demand)
             yield f"{place}: {demand.key}: {words} accepts more than the strict {demanded.words(usual)}"

@@ -43,10 +43,11 @@ def text(policy: Policy) -> str:
     return "\n".join(_lines(policy))
 
 
-def summary(policy: Policy) -> tuple[str, ...]:
-    """Return one line for each entry: what it will accept."""
+def summary(policy: Policy, *, now: int) -> tuple[str, ...]:
+    """Return one line for each entry: what it will accept, or would if the policy had not expired."""
+    word = "would accept" if policy.expires is not None and policy.expires <= now else "accepts"
     return tuple(
-        f"accepts {entry.tee} with {_code(entry)}{_relaxed(entry)}" for entry in demanded.of_entries(policy)
+        f"{word} {entry.tee} with {_code(entry)}{_relaxed(entry)}" for entry in demanded.of_entries(policy)
     )
 
 
@@ -77,7 +78,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield from (_line(demand) for demand in demanded.of_policy(policy))
     yield "and any one of:"
     for entry in demanded.of_entries(policy):
-        yield f"{entry.number}. {entry.tee} that runs exactly this code:"
+        yield f"{entry.number}. {entry.tee} that runs {_what(entry)}:"
         yield from (f"  {_line(demand)}" for demand in entry.code)
         yield "   on a platform with:"
         yield from (f"  {_line(demand)}" for demand in entry.rest)
@@ -85,6 +86,16 @@ def _lines(policy: Policy) -> Iterator[str]:
             yield f"   relaxed by {relaxation.name}: {relaxation.gives_up}"
     yield "always, and not to be switched off:"
     yield from (f"  {sentence}" for sentence in ALWAYS)
+
+
+def _what(entry: Entry) -> str:
+    match relaxed.by_signer(entry):
+        case "":
+            return "exactly this code"
+        case "pcr8":  # never without pcr1 and pcr2
+            return "anything that this signer signs with this pcr1 and pcr2"
+        case _:
+            return "anything that this signer signs"
 
 
 def _line(demand: Demand) -> str:
