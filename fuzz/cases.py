@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 from functools import cache
 
-from blindai.attestation import vendors
+from blindai.attestation import chain, vendors
 from blindai.attestation.amd import endorsement
 from blindai.attestation.intel import collateral
 from blindai.attestation.policy import Policy
@@ -14,6 +16,8 @@ from blindai.attestation.types import Evidence
 from blindai.channel import bundle as bundles
 from blindai.channel import challenge as challenges
 from blindai.channel import handshake
+from blindai.channel import operator as operators
+from blindai.errors import AttestationError
 from blindai.wire import base64url as base64
 from blindai.wire import strict_cbor as strict_binary
 from blindai.wire import strict_json as strict
@@ -52,6 +56,16 @@ def certificate(data: bytes) -> None:
     peer = bundles.Peer.from_certificate("localhost", data)
     if not peer.certificate_pem.startswith("-----BEGIN"):
         raise AssertionError("not PEM")
+
+
+def operator(data: bytes) -> None:
+    """A certificate as an operator's, who did not issue ours, and as one of a chain."""
+    stapled = {"operator": {"certificate": ssl.DER_cert_to_PEM_cert(data)}}
+    with contextlib.suppress(AttestationError):
+        operators.shown_by(stapled, samples.TLS.certificate, now=samples.NOW)
+    certificate = chain.parse_der(data, "it")
+    chain.check_not_authority(certificate, "it")
+    chain.check_dates(chain.dates([certificate], "it"), samples.NOW)
 
 
 def intel_collateral(data: bytes) -> None:

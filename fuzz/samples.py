@@ -103,10 +103,15 @@ def policy_text() -> str:
     )
 
 
+_IN_2055 = 2_690_000_000
+
+
 def certificates() -> list[bytes]:
     authority = TlsIdentity.make("operator", now=NOW, is_authority=True)
     issued = TlsIdentity.make("localhost", "127.0.0.1", now=NOW, issuer=authority)
-    return [each.certificate.public_bytes(Encoding.DER) for each in (TLS, authority, issued)]
+    # From 2050 on dates are written otherwise, with years that no calendar of Python's holds.
+    later = TlsIdentity.make("operator", now=_IN_2055, is_authority=True)
+    return [each.certificate.public_bytes(Encoding.DER) for each in (TLS, authority, issued, later)]
 
 
 def tdx_quotes() -> list[bytes]:

@@ -49,6 +49,7 @@ TARGETS = {
     "bundle": Target("fuzz.cases:bundle", "fuzz.samples:bundles", JSON, 6),
     "policy": Target("fuzz.cases:policy", "fuzz.samples:policies", TEXT, 8, 8192),
     "certificate": Target("fuzz.cases:certificate", "fuzz.samples:certificates", BINARY, 8, 4096),
+    "operator": Target("fuzz.cases:operator", "fuzz.samples:certificates", BINARY, 8, 4096),
     "tdx-quote": Target(f"{SLICES}.intel.quote:parse_tdx", "fuzz.samples:tdx_quotes", BINARY, 14),
     "sgx-quote": Target(f"{SLICES}.intel.quote:parse_sgx", "fuzz.samples:sgx_quotes", BINARY, 14),
     "event-log": Target(f"{SLICES}.intel.event_log:parse", "fuzz.samples:event_logs", BINARY, 14),
