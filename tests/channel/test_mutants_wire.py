@@ -142,3 +142,10 @@ def test_members_that_may_be_there_may_be_missing():
         strict_json.members({"b": 1}, "x", {"a"}, frozenset({"b"}))
     with pytest.raises(ValueError, match=r"x has 2 unknown member\(s\)"):
         strict_json.members({"a": 1, "c": 1, "d": 1}, "x", {"a"}, frozenset({"b"}))
+
+
+@pytest.mark.parametrize("head", [b"\xd4", b"\xd5", b"\xd6"], ids=bytes.hex)
+def test_a_tag_is_no_simple_value_of_its_number(head):
+    """Tags 20 to 22 are not false, true and null."""
+    for text in (head, head + b"\x00", b"\x81" + head, b"\xa1\x00" + head):
+        assert refused(text) == "a kind of item that evidence has no use for"

@@ -133,6 +133,30 @@ def test_a_stream_gets_what_it_has_characters_for(monkeypatch, encoding):
     assert written.getvalue().decode(encoding) == told[encoding]
 
 
+def test_one_file_for_both_has_the_order_of_what_was_said(tmp_path):
+    """With `2>&1` the verdict stands before the error that it ends in."""
+    (tmp_path / "bundle.json").write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-m", "blindai", "verify", "bundle.json", "--simulation-root", "ab" * 32],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=server_environment(),
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert done.stdout.startswith(b"REFUSED")
+    assert b"error:" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["timeout_seconds", "attestation_timeout_seconds"])
+def test_a_hint_speaks_the_command_lines_language(capsys, name):
+    """What is an argument of a function to the library is a flag here."""
+    output.failure(UsageError("too slow", hint=f"raise {name} if it is this slow"))
+    assert capsys.readouterr().err == "error: too slow\nhint: raise --timeout if it is this slow\n"
+
+
 def test_a_reader_that_has_gone_is_no_error():
     """`blindai measure | head -1` ends in silence: there is nobody to tell."""
     read, write = os.pipe()

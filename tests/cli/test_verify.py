@@ -143,6 +143,7 @@ def test_a_bundle_takes_no_stapled_root(blindai, server, verify, policy, tmp_pat
         result = blindai("verify", str(path), *flags)
         assert result.returncode == (4 if flags == ("--policy", policy) else 1)
         assert "--simulation-root" in result.stderr
+        assert "--simulation (command line)" not in result.stderr  # which would lead to the next error
         assert flags == ("--policy", policy) or "simulation=" not in result.stderr  # that is Python
 
 

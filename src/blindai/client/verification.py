@@ -172,7 +172,9 @@ def _hint_at_files(error: AttestationError, trust: Trust) -> None:
     if reasons & _OUT_OF_TIME:
         _also(error, "a bundle is good for its own time: --at TIME (at=)")
     if error.reason is Reason.ROOT_UNKNOWN and not trust.simulated:
-        _also(error, _NAME_THE_ROOT)
+        # What is said of a connection would lead to --simulation, which no file takes.
+        error.hint, error.__notes__ = "", []
+        _also(error, f"if this is a simulation, {_NAME_THE_ROOT}")
 
 
 def _check_source(source: Source) -> None:

@@ -12,7 +12,11 @@ from blindai.attestation.times import shown
 from blindai.client.policies import demanded
 from blindai.client.policies.demanded import Demand, Entry, Order, Tendency
 
-_SIGNERS = {"mr_signer": "mr_enclave", "pcr8": "pcr0"}
+# Who signed, the code that could be named instead, and what is accepted where it is not.
+_SIGNERS = {
+    "mr_signer": ("mr_enclave", "anything that this signer signs"),
+    "pcr8": ("pcr0", "anything that this signer signs with this pcr1 and pcr2"),
+}
 # What this version's servers state of each setting; docs/policy.md has the same table.
 STATED: Mapping[str, tuple[object, ...]] = {
     "isolation": ("thread",),
@@ -34,10 +38,10 @@ def relaxations(entry: Entry) -> tuple[Relaxation, ...]:
     )
 
 
-def by_signer(entry: Entry) -> str:
-    """Return what names the signer where the code itself is not named, or nothing."""
+def by_signer(entry: Entry) -> tuple[str, str] | None:
+    """Return (the measurement that is not named, what is accepted) where an entry names a signer instead."""
     named = {demand.key for demand in entry.code}
-    return next((signer for signer, code in _SIGNERS.items() if signer in named and code not in named), "")
+    return next((it for signer, it in _SIGNERS.items() if signer in named and it[0] not in named), None)
 
 
 def warnings(policy: Policy, *, now: int) -> tuple[str, ...]:
@@ -63,14 +67,16 @@ def _of_the_whole(policy: Policy, now: int) -> Iterator[str]:
 def _of_an_entry(entry: Entry) -> Iterator[str]:
     place = f"[[accept]] {entry.number} ({entry.tee})"
     named = {demand.key for demand in entry.code}
-    if signer := by_signer(entry):
-        yield f"{place}: no {_SIGNERS[signer]}: whatever that signer signs next is accepted, unseen"
+    if signed := by_signer(entry):
+        missing, accepted = signed
+        yield f"{place}: no {missing}: {accepted} is accepted, unseen, and what it signs next too"
     if entry.tee == "tdx" and not all({name, f"{name}_events"} & named for name in ("rtmr1", "rtmr2")):
         yield f"{place}: rtmr1 or rtmr2 is zero (nothing was measured): this names a firmware alone"
     floors = [demand.value for demand in entry.rest if demand.key.startswith("min_tcb.")]
     if floors and not any(floors):
         any_tcb = vendors.relaxations(entry.tee)["any-tcb"]
         yield f"{place}: min_tcb is zero throughout, which is {any_tcb.name}: {any_tcb.gives_up}"
+    yield from _values(entry, place)
     covered = defaultdict[str, set[str]](set)
     for relaxation in relaxations(entry):
         yield f"{place}: relaxed by {relaxation.name}: {relaxation.gives_up}"
@@ -78,13 +84,21 @@ def _of_an_entry(entry: Entry) -> Iterator[str]:
             covered[key] |= set(value) if isinstance(value, list) else {key}
     strict = demanded.strict(entry.tee)
     for demand in entry.rest:
+        if (usual := strict.get(demand.key)) and _looser(usual, demand, covered[demand.key]):
+            words = demanded.words(demand)
+            yield f"{place}: {demand.key}: {words} accepts more than the strict {demanded.words(usual)}"
+
+
+def _values(entry: Entry, place: str) -> Iterator[str]:
+    """What no order between values shows: a name that nobody gives, attributes other than the safe ones."""
+    for demand in entry.rest:
+        if demand.key == "td_attributes" and not demand.default:
+            usual = demanded.words(demanded.strict(entry.tee)[demand.key])
+            yield f"{place}: td_attributes: {demanded.words(demand)} is not the strict {usual}"
         if demand.key == "allow_advisories" and isinstance(demand.value, frozenset):
             for name in sorted(name for name in demand.value if not name.startswith(_ADVISORY)):
                 said = demanded.one_line(name)
                 yield f"{place}: allow_advisories: Intel gives no advisory the name {said}: {_ADVISORY}SA-..."
-        if (usual := strict.get(demand.key)) and _looser(usual, demand, covered[demand.key]):
-            words = demanded.words(demand)
-            yield f"{place}: {demand.key}: {words} accepts more than the strict {demanded.words(usual)}"
 
 
 def _looser(usual: Demand, found: Demand, covered: set[str]) -> bool:

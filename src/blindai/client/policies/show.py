@@ -78,7 +78,8 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield from (_line(demand) for demand in demanded.of_policy(policy))
     yield "and any one of:"
     for entry in demanded.of_entries(policy):
-        yield f"{entry.number}. {entry.tee} that runs {_what(entry)}:"
+        _, code = relaxed.by_signer(entry) or ("", "exactly this code")
+        yield f"{entry.number}. {entry.tee} that runs {code}:"
         yield from (f"  {_line(demand)}" for demand in entry.code)
         yield "   on a platform with:"
         yield from (f"  {_line(demand)}" for demand in entry.rest)
@@ -86,16 +87,6 @@ def _lines(policy: Policy) -> Iterator[str]:
             yield f"   relaxed by {relaxation.name}: {relaxation.gives_up}"
     yield "always, and not to be switched off:"
     yield from (f"  {sentence}" for sentence in ALWAYS)
-
-
-def _what(entry: Entry) -> str:
-    match relaxed.by_signer(entry):
-        case "":
-            return "exactly this code"
-        case "pcr8":  # never without pcr1 and pcr2
-            return "anything that this signer signs with this pcr1 and pcr2"
-        case _:
-            return "anything that this signer signs"
 
 
 def _line(demand: Demand) -> str:
