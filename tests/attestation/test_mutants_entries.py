@@ -6,7 +6,7 @@ import pytest
 
 from blindai.attestation.policy import Policy
 from blindai.testing import FakeNitro, FakeSgx, FakeTdx, SnpTcb
-from tests.attestation.judging import entry_of, failed, policy_of_entry, quiet_snp, strict
+from tests.attestation.judging import entry_of, failed, policy_of_entry, quiet_snp, strict, without
 from tests.attestation.policy_texts import refused
 from tests.attestation.scene import NOW
 
@@ -24,7 +24,16 @@ def test_a_misspelt_code_identity_is_not_called_missing(tee):
     assert misspelt != strict(tee)
     message = refused(policy_of_entry(misspelt))
     assert f"{key}_ is not a known key; did you mean" in message
-    assert "missing" not in message
+    assert "which code it accepts" not in message
+
+
+@pytest.mark.parametrize("tee", IDENTITY)
+def test_a_missing_code_identity_does_not_load(tee):
+    """Without it any program would do, and nothing else in the entry says otherwise."""
+    key = IDENTITY[tee]
+    message = refused(policy_of_entry(without(strict(tee), key)))
+    assert key in message
+    assert "does not say which code it accepts" in message
 
 
 @pytest.mark.parametrize("tee", IDENTITY)

@@ -114,8 +114,11 @@ def test_lists_and_objects_nest_to_the_same_depth(open_, close):
 
 
 def test_what_was_closed_is_no_depth():
-    """A thousand lists beside each other are not nested."""
+    """A thousand lists beside each other are not nested, nor do they allow what follows to be deeper."""
     assert len(read('{"a":[' + ",".join(["[]"] * 1000) + "]}")["a"]) == 1000
+    with pytest.raises(ValueError, match="nested deeper than 16"):
+        read('{"a":[' + "[]," * 1000 + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "]}")
+    assert read('{"a":[' + "[]," * 1000 + "[" * (MAX_DEPTH - 2) + "]" * (MAX_DEPTH - 2) + "]}")
 
 
 def test_brackets_count_outside_of_strings_only():

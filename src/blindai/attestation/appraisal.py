@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -110,8 +111,8 @@ def _rollback(claims: Claims, floor: Floor) -> Iterator[Check]:
         ("tcb_evaluation_floor", seen.tcb_evaluation, floor.tcb_evaluation),
         ("leaf_crl_floor", seen.leaf_crl, floor.leaf_crl),
         ("root_crl_floor", seen.root_crl, floor.root_crl),
-        ("leaf_crl_date_floor", seen.leaf_crl_date, floor.leaf_crl_date - CRL_DATE_TOLERANCE_SECONDS),
-        ("root_crl_date_floor", seen.root_crl_date, floor.root_crl_date - CRL_DATE_TOLERANCE_SECONDS),
+        ("leaf_crl_date_floor", seen.leaf_crl_date, max(0, floor.leaf_crl_date - CRL_DATE_TOLERANCE_SECONDS)),
+        ("root_crl_date_floor", seen.root_crl_date, max(0, floor.root_crl_date - CRL_DATE_TOLERANCE_SECONDS)),
     ):
         yield judge(
             name,
@@ -189,7 +190,7 @@ def _settings(channel: ChannelFacts, policy: Policy) -> Iterator[Check]:
             source="keyset",
             found="not stated" if found is None else _show(found),
             expected=_show(wanted),
-            accepted_by="" if found is None else f"[require] {key} = {_toml(found)}",
+            accepted_by="" if found is None else f"under [require]: {key} = {_toml(found)}",
         )
 
 
@@ -213,8 +214,8 @@ def _plain(value: Any) -> Any:
 
 def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return toml_list(map(str, value))
-    return f'"{value}"' if isinstance(value, str) else _show(value)
+        return f"[{', '.join(_toml(item) for item in value)}]"  # in its order: the judgement compares that
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _show(value)
 
 
 def _show(value: Any) -> str:
