@@ -44,31 +44,70 @@ FIRST = {
     ),
     "attestation/binding.py": ("attestation/test_binding.py", "attestation/test_mutants_types.py"),
     "attestation/explanations.py": ("attestation/test_explanations.py",),
-    "attestation/amd/endorsement.py": ("attestation/test_genuine_snp.py", "attestation/test_reasons.py"),
-    "attestation/amd/product.py": ("attestation/test_genuine_snp.py",),
-    "attestation/amd/report.py": ("attestation/test_genuine_snp.py",),
+    "attestation/amd/endorsement.py": (
+        "attestation/test_mutants_snp_certificates.py",
+        "attestation/test_genuine_snp.py",
+        "attestation/test_reasons.py",
+    ),
+    "attestation/amd/product.py": (
+        "attestation/test_mutants_snp_report.py",
+        "attestation/test_genuine_snp.py",
+    ),
+    "attestation/amd/report.py": (
+        "attestation/test_mutants_snp_report.py",
+        "attestation/test_genuine_snp.py",
+    ),
     "attestation/amd/snp.py": ("attestation/test_genuine_snp.py", "attestation/test_reasons.py"),
-    "attestation/amd/snp_judgement.py": ("attestation/test_policy_snp.py", "attestation/test_genuine_snp.py"),
-    "attestation/amd/snp_policy.py": ("attestation/test_policy_snp.py", "attestation/test_genuine_snp.py"),
-    "attestation/aws/document.py": ("attestation/test_genuine_nitro.py",),
-    "attestation/aws/nitro.py": ("attestation/test_genuine_nitro.py", "attestation/test_reasons.py"),
+    "attestation/amd/snp_judgement.py": (
+        "attestation/test_policy_snp.py",
+        "attestation/test_mutants_snp_claims.py",
+    ),
+    "attestation/amd/snp_policy.py": (
+        "attestation/test_policy_snp.py",
+        "attestation/test_mutants_entries.py",
+        "attestation/test_mutants_snp_claims.py",
+    ),
+    "attestation/aws/document.py": (
+        "attestation/test_mutants_nitro_document.py",
+        "attestation/test_genuine_nitro.py",
+    ),
+    "attestation/aws/nitro.py": (
+        "attestation/test_genuine_nitro.py",
+        "attestation/test_mutants_nitro_document.py",
+    ),
     "attestation/aws/nitro_policy.py": ("attestation/test_policy_nitro.py",),
-    "attestation/chain.py": ("attestation/test_chain.py", "attestation/test_collateral_attacks.py"),
+    "attestation/chain.py": (
+        "attestation/test_chain.py",
+        "attestation/test_mutants_chain.py",
+        "attestation/test_collateral_attacks.py",
+    ),
     "attestation/intel/collateral.py": (
+        "attestation/test_mutants_intel_collateral.py",
         "attestation/test_collateral_attacks.py",
         "attestation/test_collateral_texts.py",
     ),
     "attestation/intel/dcap.py": ("attestation/test_reasons.py",),
     "attestation/intel/evidence.py": ("attestation/test_genuine_tdx.py", "attestation/test_reasons.py"),
-    "attestation/intel/quote.py": ("attestation/test_quote_layout.py", "attestation/test_genuine_tdx.py"),
-    "attestation/intel/sgx.py": ("attestation/test_genuine_sgx.py",),
+    "attestation/intel/quote.py": (
+        "attestation/test_quote_layout.py",
+        "attestation/test_mutants_sgx_quote.py",
+    ),
+    "attestation/intel/sgx_policy.py": (
+        "attestation/test_policy_sgx.py",
+        "attestation/test_mutants_intel_claims.py",
+    ),
+    "attestation/intel/sgx.py": (
+        "attestation/test_genuine_sgx.py",
+        "attestation/test_mutants_intel_claims.py",
+    ),
     "attestation/intel/tcb_policy.py": (
-        "attestation/test_policy_judgement.py",
-        "attestation/test_relaxations.py",
+        "attestation/test_mutants_intel_claims.py",
+        "attestation/test_policy_sgx.py",
     ),
     "attestation/intel/tdx_policy.py": (
-        "attestation/test_policy_judgement.py",
         "attestation/test_policy_tdx.py",
+        "attestation/test_mutants_intel_claims.py",
+        "attestation/test_policy_judgement.py",
     ),
     "attestation/intel/tdx.py": ("attestation/test_collateral_attacks.py", "attestation/test_reasons.py"),
     "attestation/policy.py": (

@@ -98,6 +98,23 @@ def test_a_crl_number_that_cannot_be_read_is_not_0():
     assert_refused(lambda: chain.crl_number(crl, "a CRL"), Reason.COLLATERAL_MALFORMED, EvidenceMalformed)
 
 
+YEAR_2056 = Window(-9, 2_713_910_400 - NOW)
+
+
+def test_a_date_that_python_does_not_have_is_malformed():
+    """ASN.1 has a year 0: a certificate or a CRL that begins or ends in it is refused, not undated."""
+    holder = authority.issue("root", YEAR_2056, NOW, key=authority.ec_key(), issuer=None, extensions=[])
+    old, new = b"20560101000000Z", b"00000101000000Z"
+    certificate = chain.parse_der(signed_again(holder, old, new), "a certificate")
+    assert_refused(
+        lambda: list(chain.dates([certificate], "a chain")), Reason.CERTIFICATE_MALFORMED, EvidenceMalformed
+    )
+    der = authority.crl(holder, [], YEAR_2056, NOW, number=1)
+    assert old in der
+    crl = chain.parse_crl(der.replace(old, new), "a CRL")
+    assert_refused(lambda: chain.crl_dates(crl, "a CRL"), Reason.COLLATERAL_MALFORMED, EvidenceMalformed)
+
+
 PARSE = "from blindai.attestation import chain; chain.parse_der(sys.stdin.buffer.read(), 'a leaf')"
 TRUST = (
     "import blindai.attestation.vendors; from cryptography import x509; "

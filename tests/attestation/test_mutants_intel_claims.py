@@ -47,6 +47,7 @@ def test_a_healthy_machine_meets_the_defaults(tee):
     """No line has to be written for it, whatever number its vendor's evaluations have reached."""
     assert failed(tee) == {}
     assert failed(tee, tcb_evaluation=0) == {}
+    assert refusals(strict(tee), MACHINES[tee](now=NOW, tcb_evaluation=0)) == []
 
 
 @pytest.mark.parametrize("feature", FEATURES)

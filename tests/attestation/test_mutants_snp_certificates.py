@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from blindai.attestation.amd import endorsement, product
-from blindai.errors import EvidenceMalformed, Reason
+from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
 from blindai.testing import FakeSnp, SnpMachine, Window, authority, snp_vendor
 from tests.attestation.scene import NOW, assert_refused, healthy
 
@@ -151,3 +157,79 @@ def test_a_product_is_read_up_to_its_stepping():
         assert (
             leaf_with(**{"2": bytes([0x16, len(name)]) + name.encode()}).product is product.PRODUCTS["Milan"]
         )
+
+
+KEY = authority.ec_key()
+AUTHORITY = (authority.basic_constraints(is_ca=True), authority.key_usage("key_cert_sign"))
+
+
+def issued(subject, issuer, *extensions):
+    """Return a certificate for `KEY`, signed with it; subject and issuer are lists of common names."""
+    moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+    subject, issuer = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text) for text in names])
+        for names in (subject, issuer)
+    )
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(KEY.public_key())
+    builder = builder.serial_number(1).not_valid_before(moment).not_valid_after(moment)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(KEY, hashes.SHA384())
+
+
+def signed_again(certificate, old, new):
+    """Return the certificate with other bytes of the same length in it."""
+    tbs, whole = certificate.tbs_certificate_bytes, certificate.public_bytes(Encoding.DER)
+    assert old in tbs
+    changed = tbs.replace(old, new)
+    start = whole.index(tbs) + len(tbs)
+    signature = b"\0" + KEY.sign(changed, ec.ECDSA(hashes.SHA384()))
+    content = changed + whole[start : start + 12] + bytes([3, len(signature)]) + signature
+    return x509.load_der_x509_certificate(b"\x30\x82" + len(content).to_bytes(2, "big") + content)
+
+
+def assert_issues(leaf, issuer, *, vleks):
+    """Assert that this issuer is the authority for one kind of key, and not for the other."""
+    chain = (leaf, issuer, issued(["ARK"], ["ARK"], *AUTHORITY))
+    parsed = endorsement.parse(healthy("sev-snp").collateral()["amd"]).leaf
+    for is_vlek in (True, False):
+        key = dataclasses.replace(parsed, hwid=None if is_vlek else parsed.hwid)
+        stapled = endorsement.Endorsement(chain, None, key)
+        if is_vlek == vleks:
+            endorsement.check_signatures(stapled)
+        else:
+            assert_refused(
+                lambda stapled=stapled: endorsement.check_signatures(stapled),
+                Reason.SIGNING_KEY_MISMATCH,
+                EvidenceForged,
+            )
+
+
+@pytest.mark.parametrize(
+    ("names", "vleks"),
+    [
+        (["SEV-VLEK-Milan"], True),
+        (["SEV-VLEK-Turin", "SEV-Turin"], True),
+        (["SEV-Turin", "SEV-VLEK-Turin"], True),
+        (["SEV-Milan"], False),
+        (["SEV"], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_the_authority_for_vleks_is_known_by_its_name(names, vleks):
+    """One name that says so is enough; none at all says nothing."""
+    assert_issues(issued(["leaf"], names), issued(names, ["ARK"], *AUTHORITY), vleks=vleks)
+
+
+def test_an_authority_with_an_unreadable_name_is_not_the_one_for_vleks():
+    """A name of a type that has no text: `cryptography` raises only when it is asked for."""
+    text, strange = b"\x0c\x0eSEV-VLEK-Milan", b"\x03\x0e\0EV-VLEK-Milan"
+    leaf, issuer = (
+        signed_again(certificate, text, strange)
+        for certificate in (
+            issued(["leaf"], ["SEV-VLEK-Milan"]),
+            issued(["SEV-VLEK-Milan"], ["ARK"], *AUTHORITY),
+        )
+    )
+    assert_issues(leaf, issuer, vleks=False)

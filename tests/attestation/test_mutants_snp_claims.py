@@ -14,7 +14,7 @@ from blindai.attestation.verdict import Outcome
 from blindai.errors import Reason
 from blindai.testing import Window
 from tests.attestation.judging import ALIASES_CHECKED, claims_of, policy_of_entry, quiet_snp, with_lines
-from tests.attestation.policy_texts import SNP_FULL
+from tests.attestation.policy_texts import SNP_FULL, refused
 from tests.attestation.scene import NOW
 
 # `cryptography` mentions the serial number 0 of every VCEK; the package's own filter is not pytest's.
@@ -121,3 +121,10 @@ def test_what_only_ever_grows_is_read_from_the_crl():
     freshness = claims_of(quiet_snp(now=NOW, crl_number=7, crl=Window(-60, 60))).freshness
     assert freshness == Floor(root_crl=7, root_crl_date=NOW - 60)
     assert claims_of(quiet_snp(now=NOW, crl=None)).freshness == Floor()
+
+
+def test_the_least_privileged_level_is_3():
+    """A guest has no other: a higher number would be a demand that nothing fails."""
+    entry = policy_of_entry(with_lines(SNP_FULL, "max_vmpl = 3"))
+    assert Policy.from_toml(entry).accept[0].max_vmpl == 3
+    assert "max_vmpl is at most 3" in refused(policy_of_entry(with_lines(SNP_FULL, "max_vmpl = 4")))

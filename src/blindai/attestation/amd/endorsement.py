@@ -167,8 +167,8 @@ def check_revocation(endorsement: Endorsement) -> None:
     if endorsement.crl is None:
         return
     leaf, *issuers = endorsement.chain
-    if endorsement.leaf.hwid is None and chain.lists(endorsement.crl, leaf):
-        raise EvidenceRejected(Reason.CERTIFICATE_REVOKED, "AMD revoked the cloud's key (VLEK)")
+    if chain.lists(endorsement.crl, leaf):
+        raise EvidenceRejected(Reason.CERTIFICATE_REVOKED, "AMD revoked the key that signed the report")
     if any(chain.lists(endorsement.crl, issuer) for issuer in issuers):
         raise EvidenceRejected(Reason.ISSUER_REVOKED, "AMD revoked the issuer of this platform's key")
 
