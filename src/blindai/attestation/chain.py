@@ -6,6 +6,7 @@ CA flags or path lengths. Those are checked here. A chain is a sequence of certi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,16 +88,20 @@ def check_issued(chains: Iterable[Sequence[x509.Certificate]], what: str) -> Non
     """
     # Chains share certificates: every pair, and every place of an authority, is checked once.
     issued: dict[tuple[x509.Certificate, x509.Certificate], None] = {}
-    authorities: dict[tuple[x509.Certificate, int], None] = {}
+    authorities: dict[x509.Certificate, int] = {}
     for chain in chains:
         issued |= dict.fromkeys(itertools.pairwise(chain))
-        authorities |= dict.fromkeys((authority, below) for below, authority in enumerate(chain[1:]))
+        for below, authority in enumerate(chain[1:]):
+            authorities[authority] = max(below, authorities.get(authority, 0))
     if not all(_issued_by(subject, issuer) for subject, issuer in issued):
         raise _forged(f"a certificate of {what} was not issued by the one that follows it")
-    if not all(_may_issue(authority, below) for authority, below in authorities):
+    if not all(_may_issue(authority, below) for authority, below in authorities.items()):
         raise _forged(f"a certificate of {what} was issued by one that may not issue it")
 
 
+# Whether one certificate signed another never changes, and a vendor's authorities are the same for all of its
+# platforms: the last few are remembered, by all bytes of both. Dates and revocation are judged every time.
+@functools.lru_cache(maxsize=32)
 def _issued_by(subject: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         subject.verify_directly_issued_by(issuer)

@@ -8,7 +8,6 @@ verifies itself.
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +41,9 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 @dataclass(frozen=True)
 class IntelCollateral:
-    """Parsed collateral; nothing in it is verified. `text` is what `dcap-qvl` reads."""
+    """Parsed collateral; nothing in it is verified. `members` is what `dcap-qvl` reads."""
 
-    text: str
+    members: Mapping[str, str | bytes]
     chains: tuple[tuple[x509.Certificate, ...], ...]
     root_crl: x509.CertificateRevocationList
     pck_crl: x509.CertificateRevocationList
@@ -79,7 +78,7 @@ def parse(value: Any) -> IntelCollateral:
     except ValueError as exc:
         raise _malformed(str(exc)) from exc
     return IntelCollateral(
-        text=json.dumps(fields),
+        members=fields | {key: bytes.fromhex(fields[key]) for key in HEXADECIMAL},
         chains=_chains([fields[key] for key in CHAINS]),
         root_crl=chain.parse_crl(crls[0], "Intel's root CRL"),
         pck_crl=chain.parse_crl(crls[1], "Intel's PCK CRL"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from blindai.errors import AttestationError, EvidenceForged, EvidenceRejected, Reason
 
 
-def verify(quote: bytes, collateral: str, *, root_der: bytes, now: int) -> dict[str, Any]:
+def verify(quote: bytes, collateral: Mapping[str, Any], *, root_der: bytes, now: int) -> dict[str, Any]:
     """Return the claims of a quote whose every signature holds under `root_der`, or raise AttestationError.
 
     `claims_only` leaves the judgement of the TCB level to our policy; everything cryptographic, and debug,
@@ -20,7 +21,7 @@ def verify(quote: bytes, collateral: str, *, root_der: bytes, now: int) -> dict[
     try:
         claims = dcap_qvl.QuoteVerifier(root_der).verify_with_policy(
             quote,
-            dcap_qvl.QuoteCollateralV3.from_json(collateral),
+            dcap_qvl.QuoteCollateralV3(**collateral),
             now,
             dcap_qvl.QuotePolicy.claims_only(now),
         )

@@ -95,7 +95,7 @@ def verify(quote: Quote, collateral: Any, *, tee: str, trust: Trust, now: int) -
             Reason.DEBUG_ENABLED, f"the {tee} guest runs in debug mode: its host can read everything"
         )
     root_der = root.public_bytes(Encoding.DER)
-    verified = dcap.verify(quote.signed, stapled.text, root_der=root_der, now=now)  # 9
+    verified = dcap.verify(quote.signed, stapled.members, root_der=root_der, now=now)  # 9
     pck = verified["platform"]["pck"]
     platform = IntelClaims(  # 10
         tee=tee,
