@@ -25,7 +25,7 @@ import h11
 from blindai.attestation import verifier
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import Trust
-from blindai.attestation.types import ChannelFacts, Floor
+from blindai.attestation.types import ChannelFacts, Claims, Floor
 from blindai.attestation.verifier import Attested
 from blindai.channel import answer, challenge, operator, refusal
 from blindai.channel.bundle import Bundle
@@ -91,18 +91,27 @@ def conclude(
         return _concluded(bundle, policy, trust, floors, now)
 
 
+def examine(bundle: Bundle, *, trust: Trust, now: int) -> Claims:
+    """Return what verified and bound evidence says, or raise AttestationError: steps 3 to 6 without a policy.
+
+    It never leads to an `Attested` (`verifier.examine`): nobody said that this code is the right one.
+    """
+    parsed, root = _of_this_connection(bundle)
+    return verifier.examine(
+        parsed.evidence,
+        parsed.collateral,
+        keyset_sha256=parsed.keyset.sha256,
+        challenge_root=root,
+        trust=trust,
+        now=now,
+    )
+
+
 def _concluded(
     bundle: Bundle, policy: Policy, trust: Trust, floors: Mapping[str, Floor], now: int
 ) -> Attested:
-    parsed = answer.parse(bundle.answer)  # 3
+    parsed, root = _of_this_connection(bundle)
     keys = parsed.keyset
-    if not hmac.compare_digest(keys.tls_spki_sha256, bundle.peer.tls_spki_sha256):  # 4
-        raise EvidenceForged(
-            Reason.TLS_KEY_MISMATCH,
-            "the evidence is about another TLS key than the one that ended this connection",
-            hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
-        )
-    root = challenge.root_of(bundle.nonce, parsed.proof)  # 5
     shown = operator.shown_by(parsed.collateral, bundle.peer.certificate, now=now)
     return verifier.attest(  # 6
         parsed.evidence,
@@ -125,6 +134,18 @@ def _concluded(
         floors=floors,
         now=now,
     )
+
+
+def _of_this_connection(bundle: Bundle) -> tuple[answer.Answer, bytes]:
+    """Return the parsed answer and the root that the hardware must have signed (steps 3 to 5)."""
+    parsed = answer.parse(bundle.answer)  # 3
+    if not hmac.compare_digest(parsed.keyset.tls_spki_sha256, bundle.peer.tls_spki_sha256):  # 4
+        raise EvidenceForged(
+            Reason.TLS_KEY_MISMATCH,
+            "the evidence is about another TLS key than the one that ended this connection",
+            hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
+        )
+    return parsed, challenge.root_of(bundle.nonce, parsed.proof)  # 5
 
 
 # Request timeout, too many connections, no evidence at the moment: none of them speaks against the server.

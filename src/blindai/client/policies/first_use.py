@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from blindai.attestation import vendors, verifier
+from blindai.attestation import vendors
 from blindai.attestation.policy import SETTINGS, Policy
 from blindai.attestation.times import shown
 from blindai.attestation.types import Claims
 from blindai.attestation.verdict import Verdict
-from blindai.channel import answer, challenge, handshake, operator
+from blindai.channel import answer, handshake, operator
 from blindai.channel.bundle import Bundle
 from blindai.client import http
-from blindai.errors import AttestationError, EvidenceForged, EvidenceRejected, Reason
+from blindai.errors import AttestationError, EvidenceRejected
 from blindai.transport.session import Demands
 from blindai.transport.sync import AttestedTransport
 
@@ -49,7 +48,7 @@ def begin(demands: Demands, *, timeout_seconds: float) -> FirstUse:
     """
     bundle = _received(demands, timeout_seconds)  # 1
     now = int(demands.clock())
-    claims = _examined(bundle, demands, now)  # 2, 3
+    claims = handshake.examine(bundle, trust=demands.trust, now=now)  # 2, 3
     text = _text(bundle, demands, claims, now)  # 4
     try:
         verdict = handshake.conclude(  # 5
@@ -75,24 +74,6 @@ def _received(demands: Demands, timeout_seconds: float) -> Bundle:
         bundle = transport.session.bundle
     assert bundle is not None  # noqa: S101  an attestation that succeeds leaves what it judged
     return bundle
-
-
-def _examined(bundle: Bundle, demands: Demands, now: int) -> Claims:
-    parsed = answer.parse(bundle.answer)
-    if not hmac.compare_digest(parsed.keyset.tls_spki_sha256, bundle.peer.tls_spki_sha256):
-        raise EvidenceForged(
-            Reason.TLS_KEY_MISMATCH,
-            "the evidence is about another TLS key than the one that ended this connection",
-            hint="something between you and the server ends TLS: a proxy, a balancer, or an attacker",
-        )
-    return verifier.examine(
-        parsed.evidence,
-        parsed.collateral,
-        keyset_sha256=parsed.keyset.sha256,
-        challenge_root=challenge.root_of(bundle.nonce, parsed.proof),
-        trust=demands.trust,
-        now=now,
-    )
 
 
 def _text(bundle: Bundle, demands: Demands, claims: Claims, now: int) -> str:
