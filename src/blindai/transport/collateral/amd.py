@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 from urllib.parse import urlencode
 
+from blindai.attestation.amd import product as products
+from blindai.attestation.amd.report import REPORT_BYTES, VLEK
 from blindai.errors import UsageError
 from blindai.transport.collateral import der, piece
 from blindai.transport.collateral.collector import Collector
@@ -19,13 +20,9 @@ from blindai.transport.collateral.source import service_url
 
 KDS_URL = "https://kdsintf.amd.com"
 INTERVAL_SECONDS = 2.0
-REPORT_BYTES = 1184
-Product = Literal["Milan", "Genoa", "Turin"]
-PRODUCTS: tuple[Product, ...] = get_args(Product)
-CHIP_ID_BYTES: dict[Product, int] = {"Milan": 64, "Genoa": 64, "Turin": 8}
+PRODUCTS = tuple(products.PRODUCTS)
 # A new intermediate is rare, and must be seen some day.
 _CHAIN_SECONDS = 30 * 24 * 3600
-_VLEK = 1
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,12 @@ class Tcb:
 class Chip:
     """One processor at one TCB. The identifier is not shown, as it names this machine wherever it appears."""
 
-    product: Product
+    product: str
     chip_id: bytes = field(repr=False)
     tcb: Tcb
 
     def __post_init__(self) -> None:
-        size = CHIP_ID_BYTES[self.product]
+        size = products.PRODUCTS[self.product].hwid_bytes
         if len(self.chip_id) != size:
             raise UsageError(f"the chip id of a {self.product} is {size * 2} hexadecimal digits")
         if not any(self.chip_id):
@@ -62,12 +59,12 @@ class Chip:
             raise UsageError("a security version number is between 0 and 255")
 
 
-def chip_of(report: bytes, product: Product | None = None) -> Chip:
+def chip_of(report: bytes, product: str | None = None) -> Chip:
     """Return the chip that an SNP report names. The report is not verified: lies only misfetch."""
     version = int.from_bytes(report[:4], "little")
     if len(report) != REPORT_BYTES or version not in (2, 3, 4, 5):
         raise UsageError(f"the file is not an SNP report: {REPORT_BYTES} bytes of version 2 to 5")
-    if int.from_bytes(report[0x48:0x4C], "little") >> 2 & 7 == _VLEK:
+    if int.from_bytes(report[0x48:0x4C], "little") >> 2 & 7 == VLEK:
         raise UsageError(
             "the report is signed by a VLEK, which is given to the cloud provider alone",
             hint="the server must staple it",
@@ -78,7 +75,9 @@ def chip_of(report: bytes, product: Product | None = None) -> Chip:
         raise UsageError("the report does not tell its product", hint=f"--product {'|'.join(PRODUCTS)}")
     if said not in (None, chosen):
         raise UsageError(f"the report is of a {said}, not of a {chosen}")
-    return Chip(chosen, _chip_id(report, chosen), _tcb(report[0x180:0x188], chosen))
+    return Chip(
+        chosen, _chip_id(report, chosen), Tcb(**products.PRODUCTS[chosen].components(report[0x180:0x188]))
+    )
 
 
 async def fetch(
@@ -131,24 +130,13 @@ def _crl(answer: Answer) -> Piece:
     return Piece({"crl": piece.crl_hex(revoked)}, piece.crl_end(revoked))
 
 
-def _product(report: bytes) -> Product | None:
-    family, model = report[0x188], report[0x189]
-    if family == 0x19 and model <= 0x0F:
-        return "Milan"
-    if family == 0x19 and (0x10 <= model <= 0x1F or 0xA0 <= model <= 0xAF):
-        return "Genoa"
-    return "Turin" if family == 0x1A else None
+def _product(report: bytes) -> str | None:
+    told = products.from_cpuid(report[0x188], report[0x189])
+    return None if told is None else told.name
 
 
-def _chip_id(report: bytes, product: Product) -> bytes:
-    whole, size = report[0x1A0:0x1E0], CHIP_ID_BYTES[product]
+def _chip_id(report: bytes, product: str) -> bytes:
+    whole, size = report[0x1A0:0x1E0], products.PRODUCTS[product].hwid_bytes
     if any(whole[size:]):
         raise UsageError(f"the report's chip id is not that of a {product}")
     return whole[:size]
-
-
-def _tcb(reported: bytes, product: Product) -> Tcb:
-    """Read reported_tcb, whose bytes Turin orders anew."""
-    if product == "Turin":
-        return Tcb(reported[1], reported[2], reported[3], reported[7], fmc=reported[0])
-    return Tcb(reported[0], reported[1], reported[6], reported[7])
