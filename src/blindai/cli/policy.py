@@ -10,9 +10,9 @@ from blindai.attestation.policy import Policy
 from blindai.attestation.verdict import Verdict
 from blindai.cli import connection, output
 from blindai.cli.parser import Verbs
-from blindai.client.demands import NO_POLICY, demands
+from blindai.client.demands import demands, policy_text
 from blindai.client.policies import conversion, difference, first_use, published, relaxed, show
-from blindai.errors import PolicyError, UsageError
+from blindai.errors import UsageError
 
 EXIT_DIFFERENT = 6
 _SOURCE_HELP = "a policy file; or a server (host, host:port, https URL), whose published policy is read"
@@ -146,7 +146,7 @@ def run_init(arguments: argparse.Namespace) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> None:
-    policy = Policy.from_toml(_read(arguments.file))
+    policy = Policy.from_toml(policy_text(arguments.file))
     now = int(time.time())
     weak, accepts = relaxed.warnings(policy, now=now), show.summary(policy, now=now)
     for sentence in weak:
@@ -159,7 +159,7 @@ def run_check(arguments: argparse.Namespace) -> None:
 
 def run_show(arguments: argparse.Namespace) -> None:
     if _is_file(arguments.source):
-        text = _read(arguments.source)
+        text = policy_text(arguments.source)
         policy = None if arguments.text else Policy.from_toml(text)
     else:
         claimed = _published(arguments.source, arguments, arguments.policy)
@@ -176,7 +176,9 @@ def run_diff(arguments: argparse.Namespace) -> int:
     files = [source for source in texts if _is_file(source)]
     mine = arguments.policy or (files[0] if files else None)
     a, b = (
-        Policy.from_toml(_read(source)) if source in files else _published(source, arguments, mine).load()
+        Policy.from_toml(policy_text(source))
+        if source in files
+        else _published(source, arguments, mine).load()
         for source in texts
     )
     found = difference.between(a, b)
@@ -190,7 +192,7 @@ def run_diff(arguments: argparse.Namespace) -> int:
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
-    converted = conversion.convert(_read(arguments.file))
+    converted = conversion.convert(policy_text(arguments.file))
     for note in converted.notes:
         output.talk(f"warning: {note}")
     if arguments.json:
@@ -239,12 +241,3 @@ def _is_file(source: str) -> bool:
     """Tell a file from a server: one that exists, or a name that could not be a server's."""
     named_as_one = source.endswith(".toml") or ("/" in source and "://" not in source.rstrip("/"))
     return named_as_one or Path(source).is_file()
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_bytes().decode("utf-8")
-    except OSError as exc:
-        raise UsageError(f"cannot read the policy: {path}: {exc.strerror}", hint=NO_POLICY) from exc
-    except UnicodeDecodeError as exc:
-        raise PolicyError(f"the policy is not UTF-8: {path}") from exc

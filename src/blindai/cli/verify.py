@@ -7,10 +7,10 @@ import datetime
 import re
 from pathlib import Path
 
+from blindai import private_file
 from blindai.attestation.verdict import Verdict
 from blindai.cli import connection, output
 from blindai.cli.parser import Verbs
-from blindai.client.floors import replace_file
 from blindai.client.verification import BUNDLE_SUFFIX, Judged, judge
 from blindai.errors import UsageError
 
@@ -115,7 +115,7 @@ def _save_bundle(path: str, judged: Judged) -> None:
         return
     moment = datetime.datetime.fromtimestamp(judged.verdict.at, datetime.UTC)
     try:
-        replace_file(Path(path), judged.bundle.encode())
+        private_file.replace(Path(path), judged.bundle.encode())
     except OSError as exc:
         failure = UsageError(f"cannot write the bundle: {path}: {exc.strerror}")
         if judged.refusal is None:

@@ -71,6 +71,14 @@ def policy_and_trust(
     return _with_operator(_policy(policy), certificate), _trust(simulation)
 
 
+def policy_text(path: PathLike) -> str:
+    """Return the text of a policy file, or raise UsageError."""
+    try:
+        return _read(path, "the policy", hint=NO_POLICY).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise PolicyError(f"the policy is not UTF-8: {os.fspath(path)}") from exc
+
+
 def kept_floors(floors: FloorsLike, trust: Trust) -> floors_file.FileFloors | None:
     """Return where floors are kept. Never those of a simulation: its root is thrown away with it."""
     return None if trust.simulated else floors_file.chosen(floors)
@@ -83,11 +91,7 @@ def _policy(policy: PolicyLike | None) -> Policy:
         return policy
     if isinstance(policy, str) and "\n" in policy:
         raise UsageError("policy= is a file", hint="for a text: blindai.Policy.from_toml(text)")
-    try:
-        text = _read(policy, "the policy", hint=NO_POLICY).decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise PolicyError("the policy is not UTF-8") from exc
-    return Policy.from_toml(text)
+    return Policy.from_toml(policy_text(policy))
 
 
 def _trust(simulation: bool | PathLike) -> Trust:

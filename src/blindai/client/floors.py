@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from blindai import private_file
 from blindai.attestation.types import Floor
 from blindai.errors import UsageError
 from blindai.wire import strict_json
@@ -75,8 +75,8 @@ class FileFloors:
             while len(kept) > MAX_PLATFORMS:
                 del kept[next(iter(kept))]  # the one that was raised longest ago
             try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                replace_file(self.path, _encode(kept))
+                private_file.make_folder(self.path.parent)
+                private_file.replace(self.path, _encode(kept))
             except OSError as exc:
                 self._warn(exc)
 
@@ -123,20 +123,6 @@ def default_path() -> Path:
     if not state.is_absolute():  # the XDG specification has relative paths ignored
         state = Path.home() / ".local" / "state"
     return state / "blindai" / "floors.json"
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step, readable by its owner only; OSError leaves what was there."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        os.unlink(temporary)  # noqa: PTH108
-        raise
 
 
 def _encode(floors: Mapping[str, Floor]) -> bytes:

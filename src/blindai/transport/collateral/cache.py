@@ -13,11 +13,11 @@ import json
 import math
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from blindai import private_file
 from blindai.transport.collateral.piece import Answer
 from blindai.wire import strict_json
 
@@ -65,17 +65,8 @@ class Cache:
     def write(self, name: str, answer: Answer) -> None:
         """Keep an answer; a reader of the same moment sees the old file or the new one, whole."""
         try:
-            _make_private(self._folder)
-            # Made with mode 0600, and exclusively: nobody's link is followed.
-            handle, temporary = tempfile.mkstemp(prefix=".new-", dir=self._folder)
-            try:
-                with open(handle, "wb") as file:  # noqa: PTH123  a descriptor, not a path
-                    file.write(_encoded(answer))
-                Path(temporary).replace(self._folder / name)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
+            private_file.make_folder(self._folder)
+            private_file.replace(self._folder / name, _encoded(answer))
         except OSError as exc:
             self._say(f"the cache cannot be written: {exc.strerror}")
 
@@ -90,18 +81,11 @@ class Cache:
     def note_asked(self, origin: str) -> None:
         """Note that a service is asked now."""
         with contextlib.suppress(OSError):  # a folder that cannot be written is reported where it matters
-            _make_private(self._folder)
+            private_file.make_folder(self._folder)
             self._mark(origin).touch(mode=0o600)
 
     def _mark(self, origin: str) -> Path:
         return self._folder / hashlib.sha256(f"asked {origin}".encode()).hexdigest()
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder and its missing parents for this user alone; `mkdir(parents=True)` would open those."""
-    if not folder.is_dir():
-        _make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _encoded(answer: Answer) -> bytes:
