@@ -101,6 +101,30 @@ def judge(  # noqa: PLR0913  one row of a verdict
     return Check(claim, Outcome.FAIL, source, shown, wanted, reason, line)
 
 
+def judge_equal(claim: str, found: bytes | int, expected: bytes | int, reason: Reason) -> Check:
+    """Judge a signed field that must be exactly this. Its key in a policy has the claim's name."""
+    shown, wanted = (value.hex() if isinstance(value, bytes) else str(value) for value in (found, expected))
+    line = f'{claim} = "{shown}"' if isinstance(found, bytes) else f"{claim} = {shown}"
+    return judge(
+        claim, found == expected, reason, source="evidence", found=shown, expected=wanted, accepted_by=line
+    )
+
+
+def judge_at_least(
+    claim: str, found: int, least: int, reason: Reason, *, key: str, source: str = "evidence"
+) -> Check:
+    """Judge a number that only grows against the least that `key` of a policy accepts."""
+    return judge(
+        claim,
+        found >= least,
+        reason,
+        source=source,
+        found=str(found),
+        expected=f"{least} or newer",
+        accepted_by=f"{key} = {found}",
+    )
+
+
 def established(claim: str, found: str, *, source: str) -> Check:
     """Return a claim that the verification has shown: without it there would be no claims to judge."""
     return Check(claim, Outcome.PASS, source, found)

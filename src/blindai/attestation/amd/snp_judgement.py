@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from blindai.attestation.amd.snp import TEE, SnpClaims
-from blindai.attestation.verdict import Check, Outcome, judge, unknown
+from blindai.attestation.verdict import Check, Outcome, judge, judge_at_least, judge_equal, unknown
 from blindai.errors import Reason
 
 _ALIAS_CHECK = "alias_check_complete"
@@ -52,24 +52,13 @@ _REASONS = {
 
 def _identity(accept: SnpAccept, claims: SnpClaims) -> Iterator[Check]:
     for name, expected in accept.measurements.items():
-        found = claims.measurements[name]
-        yield judge(
-            name,
-            found == expected,
-            _REASONS[name],
-            source="evidence",
-            found=found.hex(),
-            expected=expected.hex(),
-            accepted_by=f'{name} = "{found.hex()}"',
-        )
-    yield judge(
+        yield judge_equal(name, claims.measurements[name], expected, _REASONS[name])
+    yield judge_at_least(
         "guest_svn",
-        claims.guest_svn >= accept.min_guest_svn,
+        claims.guest_svn,
+        accept.min_guest_svn,
         Reason.SECURITY_VERSION_TOO_LOW,
-        source="evidence",
-        found=str(claims.guest_svn),
-        expected=f"{accept.min_guest_svn} or newer",
-        accepted_by=f"min_guest_svn = {claims.guest_svn}",
+        key="min_guest_svn",
     )
 
 

@@ -13,7 +13,7 @@ from blindai.attestation.intel import tcb_policy
 from blindai.attestation.intel.sgx import TEE, SgxClaims
 from blindai.attestation.intel.tcb_policy import TcbAccept
 from blindai.attestation.toml_table import Table
-from blindai.attestation.verdict import Check, judge
+from blindai.attestation.verdict import Check, judge, judge_at_least, judge_equal
 from blindai.errors import PolicyError, Reason
 
 RELAXATIONS = tcb_policy.RELAXATIONS
@@ -144,43 +144,17 @@ def _identity(accept: SgxAccept, claims: SgxClaims) -> Iterator[Check]:
     ):
         expected = getattr(accept, name)
         if expected is not None:
-            yield judge(
-                name,
-                claims.measurements[name] == expected,
-                reason,
-                source="evidence",
-                found=claims.measurements[name].hex(),
-                expected=expected.hex(),
-                accepted_by=f'{name} = "{claims.measurements[name].hex()}"',
-            )
-    yield judge(
-        "config_svn",
-        claims.config_svn == accept.config_svn,
-        Reason.MEASUREMENT_MISMATCH,
-        source="evidence",
-        found=str(claims.config_svn),
-        expected=str(accept.config_svn),
-        accepted_by=f"config_svn = {claims.config_svn}",
-    )
+            yield judge_equal(name, claims.measurements[name], expected, reason)
+    yield judge_equal("config_svn", claims.config_svn, accept.config_svn, Reason.MEASUREMENT_MISMATCH)
     if accept.isv_prod_id is not None:
-        yield judge(
-            "isv_prod_id",
-            claims.isv_prod_id == accept.isv_prod_id,
-            Reason.SIGNER_MISMATCH,
-            source="evidence",
-            found=str(claims.isv_prod_id),
-            expected=str(accept.isv_prod_id),
-            accepted_by=f"isv_prod_id = {claims.isv_prod_id}",
-        )
+        yield judge_equal("isv_prod_id", claims.isv_prod_id, accept.isv_prod_id, Reason.SIGNER_MISMATCH)
     if accept.min_isv_svn is not None:
-        yield judge(
+        yield judge_at_least(
             "isv_svn",
-            claims.isv_svn >= accept.min_isv_svn,
+            claims.isv_svn,
+            accept.min_isv_svn,
             Reason.SECURITY_VERSION_TOO_LOW,
-            source="evidence",
-            found=str(claims.isv_svn),
-            expected=f"{accept.min_isv_svn} or newer",
-            accepted_by=f"min_isv_svn = {claims.isv_svn}",
+            key="min_isv_svn",
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from blindai.attestation.intel.evidence import IntelClaims
 from blindai.attestation.relaxation import Relaxation
 from blindai.attestation.toml_table import Table, not_among, toml_list
-from blindai.attestation.verdict import Check, judge
+from blindai.attestation.verdict import Check, judge, judge_at_least
 from blindai.errors import Reason
 
 UP_TO_DATE = "UpToDate"
@@ -110,14 +110,13 @@ def _tcb(accept: TcbAccept, claims: IntelClaims) -> tuple[Check, ...]:
             expected=", ".join(sorted(accept.allow_advisories)) or "none",
             accepted_by=f"allow_advisories = {toml_list(accept.allow_advisories | set(claims.advisories))}",
         ),
-        judge(
+        judge_at_least(
             "tcb_evaluation",
-            claims.tcb_evaluation >= accept.min_tcb_evaluation,
+            claims.tcb_evaluation,
+            accept.min_tcb_evaluation,
             Reason.TCB_EVALUATION,
+            key="min_tcb_evaluation",
             source="collateral",
-            found=str(claims.tcb_evaluation),
-            expected=f"{accept.min_tcb_evaluation} or newer",
-            accepted_by=f"min_tcb_evaluation = {claims.tcb_evaluation}",
         ),
     )
 

@@ -17,7 +17,7 @@ from blindai.attestation.intel.quote import TD_DEBUG_BIT
 from blindai.attestation.intel.tcb_policy import TcbAccept
 from blindai.attestation.intel.tdx import MEASUREMENTS, TEE, TdxClaims
 from blindai.attestation.toml_table import Table, parse_hexadecimal
-from blindai.attestation.verdict import Check, judge
+from blindai.attestation.verdict import Check, judge, judge_equal
 from blindai.errors import PolicyError, Reason
 
 CODE_IDENTITY = ("mrtd", "rtmr1", "rtmr2")
@@ -91,26 +91,12 @@ def appraise(accept: TdxAccept, claims: TdxClaims, *, now: int) -> tuple[Check, 
     """Judge every claim that the entry speaks about."""
     del now
     measured = tuple(
-        judge(
-            name,
-            claims.measurements[name] == expected,
-            Reason.MEASUREMENT_MISMATCH,
-            source="evidence",
-            found=claims.measurements[name].hex(),
-            expected=expected.hex(),
-            accepted_by=f'{name} = "{claims.measurements[name].hex()}"',
-        )
+        judge_equal(name, claims.measurements[name], expected, Reason.MEASUREMENT_MISMATCH)
         for name, expected in accept.measurements.items()
     )
     events = tuple(_events(register, accept.events[register], claims) for register in accept.events)
-    attributes = judge(
-        "td_attributes",
-        claims.td_attributes == accept.td_attributes,
-        Reason.GUEST_ATTRIBUTES,
-        source="evidence",
-        found=claims.td_attributes.hex(),
-        expected=accept.td_attributes.hex(),
-        accepted_by=f'td_attributes = "{claims.td_attributes.hex()}"',
+    attributes = judge_equal(
+        "td_attributes", claims.td_attributes, accept.td_attributes, Reason.GUEST_ATTRIBUTES
     )
     return (*measured, *events, attributes, *tcb_policy.appraise(accept.platform, claims))
 
