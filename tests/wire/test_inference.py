@@ -11,7 +11,6 @@ import pytest
 from blindai.errors import RequestCode, RequestError, ResponseError, UsageError
 from blindai.wire import dtypes, inference
 from blindai.wire.inference import (
-    MAX_TENSORS,
     InferenceRequest,
     InferenceResponse,
     RequestedOutput,
@@ -20,6 +19,7 @@ from blindai.wire.inference import (
     encode_request,
     encode_response,
 )
+from blindai.wire.members import MAX_TENSORS
 from blindai.wire.tensors import Tensor, from_values
 
 SECRET = "424242"

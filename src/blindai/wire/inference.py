@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from blindai.errors import RequestCode, RequestError, ResponseError, UsageError
+from blindai.wire import members
 from blindai.wire.dtypes import BY_NAME
 from blindai.wire.tensors import Tensor, from_bytes, from_json_data, to_bytes, to_json_data
 
@@ -25,7 +26,6 @@ HEADER_LENGTH_HEADER = "Inference-Header-Content-Length"
 # Decoding holds up every other request, and Python's objects take up to sixty times the room of their JSON.
 MAX_JSON_BYTES = 8 * 2**20
 MAX_JSON_BRACKETS = 2**18  # the garbage collector's time grows faster than their number
-MAX_TENSORS = 1024  # of one message
 
 Parts = list[bytes | memoryview]
 
@@ -104,13 +104,15 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: int | No
     header, raw = _split(body, header_length)
     if "inputs" not in header:
         raise RequestError(RequestCode.INPUT_MISSING, 'the request has no "inputs"')
-    parameters = _parameters(header)
-    _refuse(parameters, ("sequence_id",))
+    parameters = members.parameters(header)
+    members.refuse(parameters, ("sequence_id",))
     return InferenceRequest(
         inputs=_decode_tensors(header["inputs"], "inputs", raw),
-        outputs=_requested_outputs(header.get("outputs", []), _flag(parameters, "binary_data_output", False)),
-        id=_string(header, "id", default=""),
-        binary_outputs=_flag(parameters, "binary_data_output", False),
+        outputs=_requested_outputs(
+            header.get("outputs", []), members.flag(parameters, "binary_data_output", False)
+        ),
+        id=members.string(header, "id", default=""),
+        binary_outputs=members.flag(parameters, "binary_data_output", False),
     )
 
 
@@ -119,12 +121,12 @@ def decode_response(body: bytes | bytearray | memoryview, header_length: int | N
     try:
         header, raw = _split(body, header_length)
         if "outputs" not in header:
-            raise _malformed('the message has no "outputs"')
+            raise members.malformed('the message has no "outputs"')
         return InferenceResponse(
-            model_name=_string(header, "model_name"),
-            model_version=_string(header, "model_version", default=""),
+            model_name=members.string(header, "model_name"),
+            model_version=members.string(header, "model_version", default=""),
             outputs=_decode_tensors(header["outputs"], "outputs", raw),
-            id=_string(header, "id", default=""),
+            id=members.string(header, "id", default=""),
         )
     except RequestError as exc:
         raise ResponseError(f"the server's answer breaks the inference protocol: {exc}") from exc
@@ -163,7 +165,7 @@ def _split(body: bytes | bytearray | memoryview, header_length: int | None) -> t
     view = memoryview(body).cast("B")
     length = view.nbytes if header_length is None else header_length
     if not 0 <= length <= view.nbytes:
-        raise _malformed(f"{HEADER_LENGTH_HEADER} says {length}, the body has {view.nbytes} bytes")
+        raise members.malformed(f"{HEADER_LENGTH_HEADER} says {length}, the body has {view.nbytes} bytes")
     if length > MAX_JSON_BYTES:
         raise RequestError(
             RequestCode.TOO_LARGE,
@@ -179,9 +181,9 @@ def _split(body: bytes | bytearray | memoryview, header_length: int | None) -> t
         header = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
         # Not chained: that exception carries the whole document, which is somebody's private data.
-        raise _malformed(f"not JSON, at character {exc.pos} of {length} bytes") from None
+        raise members.malformed(f"not JSON, at character {exc.pos} of {length} bytes") from None
     if not isinstance(header, dict):
-        raise _malformed("the JSON is not an object")
+        raise members.malformed("the JSON is not an object")
     return header, _Raw(view[length:], announced=header_length is not None)
 
 
@@ -194,9 +196,9 @@ class _Raw:
 
     def take(self, size: Any) -> memoryview:
         if not self._announced:
-            raise _malformed(f"there is a binary_data_size, but {HEADER_LENGTH_HEADER} is missing")
+            raise members.malformed(f"there is a binary_data_size, but {HEADER_LENGTH_HEADER} is missing")
         if type(size) is not int or size < 0:
-            raise _malformed("binary_data_size must be an integer, zero or more")
+            raise members.malformed("binary_data_size must be an integer, zero or more")
         if size > self._data.nbytes:
             raise RequestError(
                 RequestCode.INPUT_DATA,
@@ -212,9 +214,9 @@ class _Raw:
             )
 
 
-def _decode_tensors(members: Any, what: str, raw: _Raw) -> tuple[Tensor, ...]:
+def _decode_tensors(listed: Any, what: str, raw: _Raw) -> tuple[Tensor, ...]:
     tensors: dict[str, Tensor] = {}
-    for index, member in enumerate(_objects(members, what)):
+    for index, member in enumerate(members.objects(listed, what)):
         with _located(what, index):
             tensor = _decode_tensor(member, raw)
             if tensor.name in tensors:
@@ -225,10 +227,10 @@ def _decode_tensors(members: Any, what: str, raw: _Raw) -> tuple[Tensor, ...]:
 
 
 def _decode_tensor(member: dict[str, Any], raw: _Raw) -> Tensor:
-    name = _string(member, "name")
-    parameters = _parameters(member)
-    _refuse(parameters, ("shared_memory_region",))
-    dtype = BY_NAME.get(_string(member, "datatype"))
+    name = members.string(member, "name")
+    parameters = members.parameters(member)
+    members.refuse(parameters, ("shared_memory_region",))
+    dtype = BY_NAME.get(members.string(member, "datatype"))
     if dtype is None:
         raise RequestError(RequestCode.INPUT_DTYPE, f"unknown datatype; known are {', '.join(BY_NAME)}")
     shape = member.get("shape")
@@ -252,53 +254,14 @@ def _located(what: str, index: int) -> Iterator[None]:
         raise RequestError(exc.code, f"{what}[{index}]: {exc}") from None
 
 
-def _requested_outputs(members: Any, binary_by_default: bool) -> tuple[RequestedOutput, ...]:
+def _requested_outputs(listed: Any, binary_by_default: bool) -> tuple[RequestedOutput, ...]:
     outputs: dict[str, RequestedOutput] = {}
-    for index, member in enumerate(_objects(members, "outputs")):
+    for index, member in enumerate(members.objects(listed, "outputs")):
         with _located("outputs", index):
-            name = _string(member, "name")
+            name = members.string(member, "name")
             if name in outputs:
-                raise _malformed("an earlier output has the same name")
-            parameters = _parameters(member)
-            _refuse(parameters, ("shared_memory_region", "classification"))
-            outputs[name] = RequestedOutput(name, _flag(parameters, "binary_data", binary_by_default))
+                raise members.malformed("an earlier output has the same name")
+            parameters = members.parameters(member)
+            members.refuse(parameters, ("shared_memory_region", "classification"))
+            outputs[name] = RequestedOutput(name, members.flag(parameters, "binary_data", binary_by_default))
     return tuple(outputs.values())
-
-
-def _objects(members: Any, what: str) -> list[dict[str, Any]]:
-    if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
-        raise _malformed(f'"{what}" must be a list of objects')
-    if len(members) > MAX_TENSORS:
-        raise _malformed(f'"{what}" has more than {MAX_TENSORS} members')
-    return members
-
-
-def _string(member: dict[str, Any], key: str, *, default: str | None = None) -> str:
-    value = member.get(key, default)
-    if not isinstance(value, str) or (default is None and not value):
-        raise _malformed(f'needs a "{key}" that is a string')
-    return value
-
-
-def _parameters(member: dict[str, Any]) -> dict[str, Any]:
-    parameters = member.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise _malformed('"parameters" must be an object')
-    return parameters
-
-
-def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
-    value = parameters.get(key, default)
-    if not isinstance(value, bool):
-        raise _malformed(f"the parameter {key} must be true or false")
-    return value
-
-
-def _refuse(parameters: dict[str, Any], keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if key in parameters:
-            raise _malformed(f"asks for {key}, which this server does not have")
-
-
-def _malformed(message: str) -> RequestError:
-    return RequestError(RequestCode.MALFORMED, message)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 MAX_BRACKETS = 20_000  # genuine texts have hundreds; a long row of them would cost seconds
-
-JsonObject = Mapping[str, Any]
 
 
 def decode_object(data: bytes, *, max_bytes: int) -> dict[str, Any]:
