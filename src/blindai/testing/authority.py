@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from blindai.attestation.trust import SIMULATION_MARK
-from blindai.tee.simulated import Window
+from blindai.tee.simulated import Window, pki
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extension = tuple[x509.ExtensionType, bool]
@@ -175,11 +175,7 @@ def basic_constraints(*, is_ca: bool, path_length: int | None = None) -> Extensi
 
 def key_usage(*uses: str, critical: bool = True) -> Extension:
     """Return a key usage extension with exactly these bits, named as `x509.KeyUsage` names them."""
-    every = (
-        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
-    )  # fmt: skip
-    return x509.KeyUsage(**{use: use in uses for use in every}), critical
+    return pki.key_usage(*uses), critical
 
 
 def crl_location() -> Extension:

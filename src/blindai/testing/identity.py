@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from blindai.tee.simulated import pki
+
 _DAY_SECONDS = 24 * 3600
 
 
@@ -50,6 +52,7 @@ class TlsIdentity:
         """
         key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
         moment = int(time.time()) if now is None else now
+        uses = ("digital_signature", *(("key_cert_sign", "crl_sign") if is_authority else ()))
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else "localhost")])
         builder = (
             x509.CertificateBuilder()
@@ -61,7 +64,7 @@ class TlsIdentity:
             .not_valid_after(datetime.fromtimestamp(moment + _DAY_SECONDS, UTC))
             .add_extension(_alternative_names(names or ("localhost",)), critical=False)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-            .add_extension(_key_usage(is_authority=is_authority), critical=True)
+            .add_extension(pki.key_usage(*uses), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(
@@ -105,17 +108,3 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        encipher_only=False,
-        decipher_only=False,
-    )

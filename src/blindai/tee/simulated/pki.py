@@ -122,6 +122,7 @@ def _issue(
     key = new_key()
     name = _name(role)
     is_ca = path_length is not None
+    uses = ("key_cert_sign", "crl_sign") if is_ca else ("digital_signature", "content_commitment")
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -134,7 +135,7 @@ def _issue(
         .add_extension(_authority_key(key if issuer is None else issuer.key), critical=False)
         .add_extension(_crl_distribution_point(), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_key_usage(is_ca=is_ca), critical=True)
+        .add_extension(key_usage(*uses), critical=True)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length), critical=True)
     )
     if extension is not None:
@@ -152,18 +153,13 @@ def _name(role: str) -> x509.Name:
     )
 
 
-def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_ca,
-        content_commitment=not is_ca,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_ca,
-        crl_sign=is_ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def key_usage(*uses: str) -> x509.KeyUsage:
+    """Return a key usage with exactly these bits, named as `x509.KeyUsage` names them."""
+    every = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{use: use in uses for use in every})
 
 
 def _authority_key(issuer: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
