@@ -136,14 +136,7 @@ def _names(value: Any) -> tuple[str, ...]:
         raise ValueError(f"names is not a list of 1 to {MAX_NAMES}")
     names = tuple(_text(name, "names") for name in value)
     for name in names:
-        if (
-            name != name.lower()
-            or "*" in name
-            or name.strip() != name
-            or not name.isascii()
-            or not name.isprintable()
-            or " " in name
-        ):
+        if name != name.lower() or "*" in name or not name.isascii() or not name.isprintable() or " " in name:
             raise ValueError("a name is not canonical (lower case, no wildcard)")
     return names
 
