@@ -13,6 +13,7 @@
     │   └── EvidenceRejected       well-formed and signed, but not acceptable: policy, debug, dates, TCB
     ├── ResponseError              an attested server answered in a way HTTP or the protocol forbids
     ├── ServerRefused              an attested server answered with an error: `status`, `code`
+    ├── StoreError                 the sealed store cannot be opened, or a part of it is not what it was
     └── RequestError               raised by the server's own code: a request that cannot be served
 
 Blame decides the branch. None of them is an httpx2 or httpcore2 error: those are retried by clients
@@ -64,7 +65,10 @@ class UnreachableError(BlindAIError):
 
 
 class AttestationError(BlindAIError):
-    """The peer was not shown to be what the policy demands. No request byte was sent to it."""
+    """The peer was not shown to be what the policy demands. No request byte was sent to it.
+
+    Or a receipt or a proof does not hold: then the request had been answered.
+    """
 
     def __init__(
         self, reason: Reason, message: str, *, hint: str = "", verdict: Verdict | None = None
@@ -93,8 +97,11 @@ class ResponseError(BlindAIError):
 class ServerRefused(BlindAIError):
     """An attested server answered with an error.
 
-    `status` is the HTTP status, `code` the stable word for it (see `RequestError.code`).
+    `status` is the HTTP status, `code` the stable word for it (see `RequestError.code`). `receipt` is the
+    server's signed word for this refusal, if one was asked for.
     """
+
+    receipt: Any = None
 
     def __init__(self, status: int, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -108,6 +115,31 @@ class RequestError(BlindAIError):
     def __init__(self, code: RequestCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StoreError(BlindAIError):
+    """The sealed store, or one file in it, cannot be used. `fault` is stable."""
+
+    def __init__(self, fault: StoreFault, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} [{fault}]", hint=hint)
+        self.fault = fault
+
+
+class StoreFault(StrEnum):
+    """Stable words for what is wrong with a sealed store."""
+
+    WRONG_KEY = "wrong-key"  # the sealing key does not open this store
+    FOREIGN = "foreign"  # a file that was sealed by another store
+    SWAPPED = "swapped"  # a file of this store in the place of another
+    TRUNCATED = "truncated"
+    REORDERED = "reordered"
+    DAMAGED = "damaged"  # sealed bytes were changed
+    MALFORMED = "malformed"  # not a sealed file at all
+    MISSING = "missing"  # a record without its blob
+    IN_USE = "in-use"  # another process holds the store
+    READ_ONLY = "read-only"
+    FULL = "full"
+    UNAVAILABLE = "unavailable"  # the disk failed in another way
 
 
 class RequestCode(StrEnum):
@@ -127,11 +159,20 @@ class RequestCode(StrEnum):
     MODEL_INVALID = "model-invalid"  # the upload is not a model that the engine can load
     MODEL_DIGEST = "model-digest"  # the upload differs from its Content-Digest
     MODEL_NOT_ACCEPTED = "model-not-accepted"  # not among the models that the caller's policy accepts
+    MODEL_FIXED = "model-fixed"  # it was given at the start, or is nowhere but in memory
     MODEL_FAILED = "model-failed"  # the engine refused or failed at run time
     TOO_LARGE = "too-large"
     HEADERS_TOO_LARGE = "headers-too-large"
     ENCODING_UNSUPPORTED = "encoding-unsupported"  # a Content-Encoding: bodies are taken as they are
     UPLOAD_DISABLED = "upload-disabled"
+    UNAUTHENTICATED = "unauthenticated"  # no key or token, or not one that this server knows
+    FORBIDDEN = "forbidden"  # known, and not meant to do this
+    NAMESPACE_BOUND = "namespace-bound"  # the namespace belongs to another key than the caller's
+    QUOTA_EXCEEDED = "quota-exceeded"  # the caller's own models or bytes, not the server's
+    RATE_LIMITED = "rate-limited"
+    SEALING_NOT_ACCEPTED = "sealing-not-accepted"  # the owner did not allow this kind of sealing key
+    STORAGE_UNAVAILABLE = "storage-unavailable"
+    MODEL_DAMAGED = "model-damaged"  # what lies in the store is not what was put there
     BUSY = "busy"
     STORAGE_FULL = "storage-full"
     NOT_FOUND = "not-found"

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     DOCUMENT_MALFORMED = "document-malformed"
     EVENT_LOG_MALFORMED = "event-log-malformed"
     BUNDLE_MALFORMED = "bundle-malformed"
+    PROOF_MALFORMED = "proof-malformed"
+    RECEIPT_MALFORMED = "receipt-malformed"
     COLLATERAL_MISSING = "collateral-missing"
     COLLATERAL_TOO_LARGE = "collateral-too-large"
     COLLATERAL_MALFORMED = "collateral-malformed"
@@ -44,6 +46,11 @@ class Reason(StrEnum):
     REPORT_DATA_MISMATCH = "report-data-mismatch"
     TLS_KEY_MISMATCH = "tls-key-mismatch"
     OPERATOR_FORGED = "operator-forged"
+    RECEIPT_HEADER = "receipt-header"
+    RECEIPT_SIGNATURE = "receipt-signature"
+    RECEIPT_KEYSET = "receipt-keyset"
+    RECEIPT_REQUEST = "receipt-request"
+    RECEIPT_RESPONSE = "receipt-response"
 
     # Genuine, but not acceptable: EvidenceRejected
     DEBUG_ENABLED = "debug-enabled"
@@ -88,3 +95,5 @@ class Reason(StrEnum):
     OPERATOR_MISMATCH = "operator-mismatch"
     OPERATOR_UNKNOWN = "operator-unknown"
     POLICY_EXPIRED = "policy-expired"
+    RECEIPT_MODEL = "receipt-model"
+    RECEIPT_TIME = "receipt-time"

@@ -48,6 +48,11 @@ ENTRIES = st.builds(
     TEXT,
     st.binary(min_size=32, max_size=32).map(bytes.hex),
     st.integers(0, 2**50),
+    TEXT,
+    TEXT,
+    st.lists(TEXT, max_size=3).map(tuple),
+    st.integers(0, 2**40),
+    st.integers(0, 2**40),
 )
 
 
@@ -80,6 +85,12 @@ def test_versions_may_be_absent_and_members_may_be_added() -> None:
     assert model_metadata(value).versions == ()
 
 
+def test_a_server_that_knows_no_owners() -> None:
+    """What we add to the index may be absent: other servers of the protocol have no visibility, nor times."""
+    value = {key: ENTRY[key] for key in ("name", "version", "state", "reason", "sha256", "size_bytes")}
+    assert model_entry(value) == ModelEntry("m", "1", "READY", "", "ab" * 32, 5, "", "", (), 0, 0)
+
+
 ENTRY = ModelEntry("m", "1", "READY", "", "ab" * 32, 5).to_json()
 SPEC = TensorSpec("x", BY_NAME["FP32"], (1,)).to_json()
 MODEL = ModelMetadata("m", ("1",), "onnx", (), ()).to_json()
@@ -105,6 +116,13 @@ MODEL = ModelMetadata("m", ("1",), "onnx", (), ()).to_json()
         (model_entry, {**ENTRY, "sha256": "AB" * 32}),
         (model_entry, {**ENTRY, "sha256": "ab" * 32 + "\n"}),
         (model_entry, {**ENTRY, "state": None}),
+        (model_entry, {**ENTRY, "id": 5}),
+        (model_entry, {**ENTRY, "visibility": None}),
+        (model_entry, {**ENTRY, "shared_with": "alice"}),
+        (model_entry, {**ENTRY, "shared_with": [1]}),
+        (model_entry, {**ENTRY, "created": True}),
+        (model_entry, {**ENTRY, "last_used": -1}),
+        (model_entry, "m"),
         (repository_index, {}),
         (repository_index, [1]),
     ],

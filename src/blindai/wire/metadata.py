@@ -64,7 +64,10 @@ class ServerMetadata:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of `POST /v2/repository/index`. `sha256` (hex) and `size_bytes` are our additions."""
+    """One model of `POST /v2/repository/index`. All from `sha256` (hex) on are our additions.
+
+    Those from `id` on may be absent: then they are empty, or 0. `created` and `last_used` are Unix seconds.
+    """
 
     name: str
     version: str
@@ -72,6 +75,11 @@ class ModelEntry:
     reason: str
     sha256: str
     size_bytes: int
+    id: str = ""
+    visibility: str = ""
+    shared_with: tuple[str, ...] = ()
+    created: int = 0
+    last_used: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +89,11 @@ class ModelEntry:
             "reason": self.reason,
             "sha256": self.sha256,
             "size_bytes": self.size_bytes,
+            "id": self.id,
+            "visibility": self.visibility,
+            "shared_with": list(self.shared_with),
+            "created": self.created,
+            "last_used": self.last_used,
         }
 
 
@@ -123,19 +136,22 @@ def repository_index(value: Any) -> tuple[ModelEntry, ...]:
 
 def model_entry(value: Any) -> ModelEntry:
     where = "a model of the repository index"
-    size_bytes = _object(value, where).get("size_bytes")
-    if type(size_bytes) is not int or size_bytes < 0:
-        raise ResponseError(f'{where} needs a "size_bytes" that is an integer, zero or more')
     sha256 = _string(value, "sha256", where)
     if not _SHA256.fullmatch(sha256):
         raise ResponseError(f'{where} needs a "sha256" of 64 lower-case hexadecimal digits')
+    full = {"id": "", "visibility": "", "shared_with": [], "created": 0, "last_used": 0, **value}
     return ModelEntry(
         name=_string(value, "name", where),
         version=_string(value, "version", where),
         state=_string(value, "state", where),
         reason=_string(value, "reason", where),
         sha256=sha256,
-        size_bytes=size_bytes,
+        size_bytes=_count(value, "size_bytes", where),
+        id=_string(full, "id", where),
+        visibility=_string(full, "visibility", where),
+        shared_with=_strings(full, "shared_with", where),
+        created=_count(full, "created", where),
+        last_used=_count(full, "last_used", where),
     )
 
 
@@ -149,6 +165,13 @@ def _string(value: Any, key: str, where: str) -> str:
     member = _object(value, where).get(key)
     if not isinstance(member, str):
         raise ResponseError(f'{where} needs a "{key}" that is a string')
+    return member
+
+
+def _count(value: Any, key: str, where: str) -> int:
+    member = _object(value, where).get(key)
+    if type(member) is not int or member < 0:
+        raise ResponseError(f'{where} needs a "{key}" that is an integer, zero or more')
     return member
 
 
