@@ -153,6 +153,31 @@ _MEANINGS = {
     ),
     "answer": Meaning("framing, size and grammar of the server's answer", "anything: it could not be read"),
     "bundle": Meaning("the grammar of the bundle's file", "anything: it could not be read"),
+    "proof": Meaning("the grammar of the proof's file, and its sha256", "anything: it could not be read"),
+    "receipt": Meaning(
+        "the receipt's header and signature, by the receipt key in the keyset that the hardware signed for",
+        "what it is about: the digests say that",
+    ),
+    "receipt_time": Meaning(
+        "the time that the server asserts against the life of its keys",
+        "that it was then: the server's clock says so, and the host sets that clock",
+    ),
+    "receipt_model": Meaning(
+        "the digest of the model that answered against the policy's [models]",
+        "that the model is good: only that it is the one that is named",
+    ),
+    "receipt_request": Meaning(
+        "the digest in the receipt against method, path, headers and body of the request in hand",
+        "who sent it, and that it was sent only once",
+    ),
+    "receipt_response": Meaning(
+        "the digest in the receipt against status, headers and body of the response in hand",
+        "that the answer is right: only that it is the one that this code gave",
+    ),
+    "receipt_policy": Meaning(
+        "the digest of the policy that the proof names against the one that judges it",
+        "what the client demanded: whoever made the file wrote it",
+    ),
     "challenge": Meaning(
         "the path from this client's nonce to the root that the hardware signed",
         "by itself nothing: report_data ties the root to the hardware",

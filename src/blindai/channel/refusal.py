@@ -39,6 +39,9 @@ def _verdict(error: AttestationError, policy: Policy, now: int) -> Verdict:
 _ROWS = (
     ("answer", "channel", (Reason.ANSWER_FRAMING, Reason.ANSWER_TOO_LARGE, Reason.ANSWER_MALFORMED)),
     ("bundle", "channel", (Reason.BUNDLE_MALFORMED,)),
+    ("proof", "proof", (Reason.PROOF_MALFORMED,)),
+    ("receipt", "receipt", (Reason.RECEIPT_MALFORMED, Reason.RECEIPT_HEADER)),
+    ("receipt", "receipt", (Reason.RECEIPT_SIGNATURE, Reason.RECEIPT_KEYSET)),
     ("challenge", "channel", (Reason.CHALLENGE_MISSING, Reason.CHALLENGE_MALFORMED)),
     ("tls_key", "channel", (Reason.TLS_KEY_MISMATCH,)),
     ("operator", "channel", (Reason.OPERATOR_FORGED,)),
