@@ -1,4 +1,4 @@
-"""Every reason code is raised through the public `blindai.verify`, with a verdict that names it."""
+"""Every reason code is raised through a public function, with a verdict that names it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import blindai
 from blindai.attestation import trust
 from blindai.channel.bundle import Bundle
 from blindai.client.floors import FileFloors
+from blindai.client.receipts import verify_receipt
 from blindai.errors import AttestationError, EvidenceMalformed, Reason
 from blindai.testing import CapturingPeer, TlsIdentity, make_answer
 from tests.attestation.lies import LIES, NO_BUNDLES, WIRE_LIES, told
 from tests.attestation.scene import NONCE, NOW, PEER, answer_of, healthy, policy_of, refusal, verify
+from tests.channel.exchanges import LIES as PROOF_LIES
+from tests.channel.exchanges import policy_with_models
 
 # Why not told by `verify` of a bundle alone: a simulation keeps no floors, its root is thrown away with it.
 FLOORED = [lie for lie in LIES if lie.reason is Reason.TCB_ROLLED_BACK]
@@ -79,8 +82,16 @@ def told_in_a_file(content, folder):
     return reason_of(caught.value)
 
 
-def test_every_reason_is_raised_by_the_public_function(tmp_path):
-    """The whole table, told to `verify`: a code that nothing raises there fails this test."""
+def told_in_a_proof(content, models):
+    with pytest.raises(AttestationError) as caught:
+        verify_receipt(
+            content, policy=policy_with_models(*models), simulation=healthy("tdx").root_sha256, at=NOW
+        )
+    return reason_of(caught.value)
+
+
+def test_every_reason_is_raised_by_the_public_functions(tmp_path):
+    """The whole table, told to `verify` and `verify_receipt`: a code that nothing raises fails this test."""
     identity = TlsIdentity.make("127.0.0.1")
     ends = {
         **{lie: told_in_a_bundle(lie) for lie in OFFLINE},
@@ -90,7 +101,9 @@ def test_every_reason_is_raised_by_the_public_function(tmp_path):
     assert {str(lie): end for lie, end in ends.items()} == {str(lie): lie.reason for lie in ends}
     no_bundles = {told_in_a_file(content, tmp_path) for content in NO_BUNDLES.values()}
     assert no_bundles == {Reason.BUNDLE_MALFORMED}
-    assert set(ends.values()) | no_bundles == set(Reason)
+    no_proofs = {reason: told_in_a_proof(*lie) for reason, lie in PROOF_LIES.items()}
+    assert no_proofs == {reason: reason for reason in PROOF_LIES}
+    assert set(ends.values()) | no_bundles | set(no_proofs) == set(Reason)
 
 
 def test_what_no_lie_is_told_about_is_accepted(tmp_path):

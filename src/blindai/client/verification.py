@@ -161,16 +161,16 @@ def _judge_bundle(
             bundle = source if isinstance(source, Bundle) else Bundle.parse(_read(source))
             attested = handshake.conclude(bundle, policy=policy, trust=trust, floors=floors, now=now)
     except AttestationError as error:
-        _hint_at_files(error, trust)
+        hint_at_files(error, trust, "a bundle")
         return _refused(error, bundle)
     return Judged(attested.verdict, bundle)
 
 
-def _hint_at_files(error: AttestationError, trust: Trust) -> None:
+def hint_at_files(error: AttestationError, trust: Trust, what: str) -> None:
     """What to do differs where the evidence comes from a file: it does not become fresh by itself."""
     reasons = {error.reason, *(error.verdict.reasons if error.verdict else ())}
     if reasons & _OUT_OF_TIME:
-        _also(error, "a bundle is good for its own time: --at TIME (at=)")
+        _also(error, f"{what} is good for its own time: --at TIME (at=)")
     if error.reason is Reason.ROOT_UNKNOWN and not trust.simulated:
         # What is said of a connection would lead to --simulation, which no file takes.
         error.hint, error.__notes__ = "", []

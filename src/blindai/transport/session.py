@@ -65,7 +65,7 @@ class Session:
         """The newest that was received, accepted or not."""
         self._lock = threading.Lock()
         # By certificate, not only by key: the operator vouched for the certificate.
-        self._known: dict[x509.Certificate, Attested] = {}
+        self._known: dict[x509.Certificate, tuple[Attested, Bundle]] = {}
         self._floors: dict[str, Floor] = {}
 
     @property
@@ -81,10 +81,18 @@ class Session:
     def known(self, peer: Peer) -> Attested | None:
         """Return the unexpired proof for the certificate that the peer showed, if there is one."""
         with self._lock:
-            attested = self._known.get(peer.certificate)
-        if attested is None or self.ending(attested):
+            known = self._known.get(peer.certificate)
+        if known is None or self.ending(known[0]):
             return None
-        return self._admit(attested, peer)
+        return self._admit(known[0], peer)
+
+    def bundle_for(self, keyset_sha256: bytes) -> Bundle | None:
+        """Return what showed this keyset to be acceptable; None if nothing did, or long ago."""
+        with self._lock:
+            known = tuple(self._known.values())
+        return next(
+            (bundle for attested, bundle in reversed(known) if attested.keyset_sha256 == keyset_sha256), None
+        )
 
     def ending(self, attested: Attested) -> bool:
         """Whether no request should begin under this proof any more.
@@ -141,7 +149,7 @@ class Session:
         with self._lock:
             while len(self._known) >= MAX_KNOWN_KEYS:
                 del self._known[next(iter(self._known))]
-            self._known[bundle.peer.certificate] = attested
+            self._known[bundle.peer.certificate] = attested, bundle
         return self._admit(attested, bundle.peer)
 
     def _seen(self) -> Mapping[str, Floor]:

@@ -1,0 +1,243 @@
+"""Receipts as people meet them: of an answer just received, and in a file, years later.
+
+Both are judged by `channel.proven`. A file is judged without any network, with this client's own policy,
+pinned roots and idea of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from blindai import private_file
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import Trust
+from blindai.attestation.verifier import Attested
+from blindai.channel import proven, refusal
+from blindai.channel.exchange_digest import RequestDigest, ResponseHead, SentRequest
+from blindai.channel.proof import MAX_BODY_BYTES, MAX_PROOF_BYTES, Proof
+from blindai.channel.proven import Body, Proven
+from blindai.channel.receipt import Receipt
+from blindai.client.demands import PathLike, PolicyLike, policy_and_trust
+from blindai.client.moment import Moment, unix_seconds
+from blindai.client.verification import hint_at_files
+from blindai.errors import AttestationError, EvidenceForged, EvidenceMalformed, Reason, UsageError
+from blindai.transport.session import Session
+
+ProofSource = Proof | bytes | str | os.PathLike[str]
+BodySource = Body | os.PathLike[str]
+"""A body: its bytes, pieces of them, or a path object of a file that holds them."""
+
+_READ_BYTES = 2**20
+
+
+def verify_receipt(  # noqa: PLR0913  keywords, each of them one demand
+    source: ProofSource,
+    *,
+    policy: PolicyLike | None = None,
+    certificate: PathLike | None = None,
+    simulation: bool | PathLike = False,
+    at: Moment | None = None,
+    request_body: BodySource | None = None,
+    response_body: BodySource | None = None,
+) -> Proven:
+    """Verify a proof that somebody saved, and return what it proves. No network is used.
+
+    source: the path of a proof file, the bytes of one, or a `Proof`.
+    policy, certificate, simulation: as for `connect`; the proof of a simulation needs its root named.
+    at: the time at which it is judged: Unix seconds, a datetime with a zone, or a text such as
+        "2026-10-01T12:00:00Z"; now by default. A server's keys live for a day or two, so that an older proof
+        needs it: it is you who says that the proof existed then. The receipt's own time is the server's word.
+    request_body, response_body: the exact bytes that were sent and received, for comparison; those inside
+        the proof are compared too. What is not there is not compared, as `Proven.request_compared` and
+        `Proven.response_compared` say.
+
+    Raises AttestationError, whose `verdict` lists what failed; UsageError for arguments that make no sense.
+    """
+    if simulation is True:
+        raise UsageError(
+            "simulation=True trusts whatever root is stapled: for a server on this machine, not for a file",
+            hint="name the root: simulation=FINGERPRINT (Python), --simulation-root FINGERPRINT (command "
+            "line); `blindai serve --simulation` prints it",
+        )
+    now = int(time.time()) if at is None else unix_seconds(at)
+    accepted, trust = policy_and_trust(policy=policy, certificate=certificate, simulation=simulation)
+    try:
+        with refusal.with_verdict(accepted, now):
+            return proven.conclude(
+                read_proof(source),
+                policy=accepted,
+                trust=trust,
+                floors={},
+                now=now,
+                request_body=_body(request_body),
+                response_body=_body(response_body),
+            )
+    except AttestationError as error:
+        hint_at_files(error, trust, "a proof")
+        raise
+
+
+def read_proof(source: ProofSource) -> Proof:
+    """Read a proof and verify nothing, or raise EvidenceMalformed; UsageError if there is no such file."""
+    if isinstance(source, Proof):
+        return source
+    if isinstance(source, bytes):
+        return Proof.parse(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"a proof is a path, bytes, or a Proof; this is of type {type(source).__name__}")
+    try:
+        with Path(source).open("rb") as file:
+            raw = file.read(MAX_PROOF_BYTES + 1)  # one more than allowed, so that it is refused
+    except OSError as exc:
+        raise UsageError(f"cannot read the proof: {os.fspath(source)}: {exc.strerror}") from exc
+    return Proof.parse(raw)
+
+
+class AnswerReceipt:
+    """The receipt of an answer that this client received: verified, and kept with all that shows it again."""
+
+    def __init__(  # noqa: PLR0913  what one exchange leaves behind
+        self,
+        proof: Proof,
+        claims: Receipt,
+        *,
+        policy: Policy,
+        trust: Trust,
+        received_at: int,
+        request: SentRequest,
+        request_body: bytes | None,
+        response_body: bytes,
+    ) -> None:
+        self.proof = proof
+        """The proof without the bodies."""
+        self.claims = claims
+        self._policy = policy
+        self._trust = trust
+        self._received_at = received_at
+        self._request = request
+        self._request_body = request_body
+        self._response_body = response_body
+
+    def verify(self, *, at: Moment | None = None) -> Proven:
+        """Verify all of it again: evidence, receipt, and the bytes that were sent and received.
+
+        The demands are those of the connection. at: the time at which it is judged, by default the time
+        when the answer was received, by this computer's clock.
+        """
+        return proven.conclude(
+            self.proof,
+            policy=self._policy,
+            trust=self._trust,
+            floors={},
+            now=self._received_at if at is None else unix_seconds(at),
+            request_body=self._request,
+            response_body=self._response_body,
+        )
+
+    def save(self, path: PathLike, *, bodies: bool = False) -> None:
+        """Save the proof, for whoever checks it later: `blindai receipt verify PATH`.
+
+        The file holds the salt: even without the bodies, whoever has it can test guesses of a small input
+        or output. Nobody else on this computer can read it. bodies: put request and response in as well;
+        otherwise keep them, as nothing says what the receipt is about but they.
+
+        Raises UsageError if it cannot be written, or if a body is not held or too large to go in.
+        """
+        proof = self._with_bodies() if bodies else self.proof
+        try:
+            private_file.replace(Path(path), proof.encode())
+        except OSError as exc:
+            raise UsageError(f"cannot write the proof: {os.fspath(path)}: {exc.strerror}") from exc
+
+    def _with_bodies(self) -> Proof:
+        if self._request_body is None:
+            raise UsageError(
+                "the request was sent from a file: its body is not held",
+                hint="save the proof without bodies, and keep the file for `receipt verify --request FILE`",
+            )
+        if max(len(self._request_body), len(self._response_body)) > MAX_BODY_BYTES:
+            raise UsageError(
+                f"a body over {MAX_BODY_BYTES // 2**20} MiB does not go into a proof",
+                hint="save the proof without bodies, and keep them in files of their own",
+            )
+        return replace(self.proof, request_body=self._request_body, response_body=self._response_body)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An error carries its receipt, and has to leave a process of a pool; a certificate cannot.
+        return {**self.__dict__, "proof": self.proof.encode()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({**state, "proof": Proof.parse(state["proof"])})
+
+    def __repr__(self) -> str:
+        return f"<AnswerReceipt {self.claims.kind} status={self.claims.status}>"
+
+
+def received(  # noqa: PLR0913  what one exchange leaves behind
+    compact: str | None,
+    *,
+    attested: Attested,
+    session: Session,
+    request: RequestDigest,
+    response_head: ResponseHead,
+    response_body: bytes,
+    request_body: bytes | None = None,
+) -> AnswerReceipt:
+    """Verify the receipt that came with an answer, or raise AttestationError.
+
+    attested: the proof of the very connection that brought the answer: its keyset must have signed.
+    request: what went out, hashed to its end; `request_body` are the same bytes, if they are held.
+    """
+    now, policy = session.now(), session.demands.policy
+    with session.refusals():
+        if compact is None:
+            raise EvidenceMalformed(
+                Reason.RECEIPT_MALFORMED,
+                "the server gave no receipt",
+                hint="it is older than this client, or its settings give none",
+            )
+        bundle = session.bundle_for(attested.keyset_sha256)
+        if bundle is None:
+            raise EvidenceForged(
+                Reason.RECEIPT_KEYSET, "what attested the connection's keyset is no longer held"
+            )
+    proof = Proof(
+        bundle=bundle,
+        receipt=compact,
+        salt=request.salt,
+        request_head=request.head,
+        response_head=response_head,
+        policy_sha256=policy.sha256,
+    )
+    sent = request.sent()
+    shown = proven.conclude_attested(
+        attested, proof, policy=policy, now=now, request_body=sent, response_body=response_body
+    )
+    return AnswerReceipt(
+        proof,
+        shown.receipt,
+        policy=policy,
+        trust=session.demands.trust,
+        received_at=now,
+        request=sent,
+        request_body=request_body,
+        response_body=response_body,
+    )
+
+
+def _body(source: BodySource | None) -> Body | None:
+    return _pieces(Path(source)) if isinstance(source, os.PathLike) else source
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_READ_BYTES):
+                yield piece
+    except OSError as exc:
+        raise UsageError(f"cannot read the body: {path}: {exc.strerror}") from exc
