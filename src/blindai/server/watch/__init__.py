@@ -1,0 +1,1 @@
+"""Watching the server: numbers, logs and, if asked for, telemetry; without contents and chosen names."""
