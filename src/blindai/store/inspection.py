@@ -1,0 +1,99 @@
+"""What lies in a store's folder against what its catalogue says: at each opening, and in depth on demand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from blindai.errors import StoreError, StoreFault
+from blindai.store import catalogue as catalogues
+from blindai.store.catalogue import MODEL_SUFFIX, Catalogue, Entry
+from blindai.store.folder import Folder
+from blindai.store.seal import CHUNK_BYTES, Key, Kind, Place
+from blindai.store.sealed_file import NEW_SUFFIX, Blob
+
+_REPAIR = "restore the file from a backup, or give the model up: blindai store repair"
+
+
+def read_catalogue(folder: Folder, key: Key) -> Catalogue | None:
+    """Return the catalogue, or None in a folder that never had one."""
+    names = folder.names()
+    if catalogues.NAME not in names:
+        if any(name.endswith(MODEL_SUFFIX) for name in names):
+            raise StoreError(
+                StoreFault.MISSING,
+                f"{folder.path} holds sealed models and no catalogue",
+                hint="restore the catalogue from a backup, or move the models away: without it nobody "
+                "can open them",
+            )
+        return None
+    with Blob(folder, catalogues.NAME, [key], catalogues.PLACE, unknown=StoreFault.WRONG_KEY) as blob:
+        if blob.size_bytes > catalogues.MAX_CATALOGUE_BYTES:
+            raise StoreError(StoreFault.MALFORMED, "the catalogue is longer than any that is written")
+        return catalogues.decode(b"".join(map(bytes, blob.pieces(CHUNK_BYTES))))
+
+
+def faults(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[Entry, StoreError]]:
+    """Yield the models whose files are not there or not what was put there, by their headers and sizes."""
+    for entry in catalogue.entries.values():
+        try:
+            open_model(folder, catalogue, entry).close()
+        except StoreError as error:
+            yield entry, error
+
+
+def open_model(folder: Folder, catalogue: Catalogue, entry: Entry) -> Blob:
+    try:
+        blob = Blob(folder, entry.file, catalogue.keys, Place(Kind.MODEL, entry.file))
+    except StoreError as error:
+        raise StoreError(error.fault, f"{entry.model.name}: {_plain(error)}", hint=_REPAIR) from error
+    if blob.size_bytes != entry.model.size_bytes:
+        blob.close()
+        raise StoreError(StoreFault.DAMAGED, f"{entry.model.name}: {entry.file} has another size than it had")
+    return blob
+
+
+def check_bytes(folder: Folder, catalogue: Catalogue, entry: Entry, progress: Callable[[int], None]) -> None:
+    """Open every chunk of a model and compare its digest. Raises StoreError."""
+    digest = hashlib.sha256()
+    with open_model(folder, catalogue, entry) as blob:
+        for piece in blob.pieces(CHUNK_BYTES):
+            digest.update(piece)
+            progress(len(piece))
+    if digest.hexdigest() != entry.model.sha256:
+        raise StoreError(StoreFault.DAMAGED, f"{entry.model.name}: {entry.file} holds another model")
+
+
+def leftovers(folder: Folder, catalogue: Catalogue) -> list[str]:
+    """Return what an interrupted server left. Raises StoreError for models that another store sealed:
+    with the wrong catalogue in the folder, everything would look left over."""
+    for _, error in strangers(folder, catalogue):
+        raise error
+    return [name for name in sorted(folder.names()) if name.endswith(NEW_SUFFIX)] + _unnamed(
+        folder, catalogue
+    )
+
+
+def strangers(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[str, StoreError]]:
+    """Yield the files that have a model's name and are neither in the catalogue nor left over from it."""
+    for name in _unnamed(folder, catalogue):
+        try:
+            Blob(folder, name, catalogue.keys, Place(Kind.MODEL, name)).close()
+        except StoreError as error:
+            yield (
+                name,
+                StoreError(
+                    error.fault,
+                    f"{_plain(error)}, and the catalogue does not know it",
+                    hint="move the file away; if there are many, the catalogue is another store's",
+                ),
+            )
+
+
+def _unnamed(folder: Folder, catalogue: Catalogue) -> list[str]:
+    known = catalogue.files
+    return [name for name in sorted(folder.names()) if name.endswith(MODEL_SUFFIX) and name not in known]
+
+
+def _plain(error: StoreError) -> str:
+    return str(error).removesuffix(f" [{error.fault}]")
