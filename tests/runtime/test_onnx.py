@@ -21,9 +21,10 @@ from tests.serving import SOURCES
 SECRET = np.array([13.0, 37.0, 42.0, 99.0], dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
-def engine():
-    return OnnxEngine()
+@pytest.fixture(scope="module", params=[None, 0], ids=["from-bytes", "through-a-pipe"])
+def engine(request):
+    """Both ways by which a model gets in: small ones as bytes, large ones through a pipe."""
+    return OnnxEngine() if request.param is None else OnnxEngine(large_bytes=request.param)
 
 
 def refusal(engine: OnnxEngine, model: bytes) -> RequestError:
@@ -191,22 +192,26 @@ def float4(name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [4])
 
 
-def in_initializer(location: str) -> bytes:
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["w"], ["y"])], "g", [], [float4("y")], [external_weight(location)]
-    )
+def external_weight_at(address: int) -> onnx.TensorProto:
+    """Return a weight that lies at an address of the process that loads it, as onnxruntime writes it."""
+    weight = external_weight("*/_ORT_MEM_ADDR_/*")
+    weight.external_data.add(key="offset", value=str(address))
+    weight.external_data.add(key="length", value=str(SECRET.nbytes))
+    return weight
+
+
+def in_initializer(weight: onnx.TensorProto) -> bytes:
+    graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [float4("y")], [weight])
     return serialized(graph)
 
 
-def in_constant(location: str) -> bytes:
-    constant = helper.make_node("Constant", [], ["y"], value=external_weight(location))
+def in_constant(weight: onnx.TensorProto) -> bytes:
+    constant = helper.make_node("Constant", [], ["y"], value=weight)
     return serialized(helper.make_graph([constant], "g", [], [float4("y")]))
 
 
-def in_branch(location: str) -> bytes:
-    branch = helper.make_graph(
-        [helper.make_node("Identity", ["w"], ["z"])], "b", [], [float4("z")], [external_weight(location)]
-    )
+def in_branch(weight: onnx.TensorProto) -> bytes:
+    branch = helper.make_graph([helper.make_node("Identity", ["w"], ["z"])], "b", [], [float4("z")], [weight])
     condition = helper.make_node(
         "Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.BOOL, [], [1])
     )
@@ -214,36 +219,61 @@ def in_branch(location: str) -> bytes:
     return serialized(helper.make_graph([condition, either], "g", [], [float4("y")]))
 
 
-def in_sparse_initializer(location: str) -> bytes:
+def in_sparse_initializer(weight: onnx.TensorProto) -> bytes:
     sparse = onnx.SparseTensorProto(dims=[4])
-    sparse.values.CopyFrom(external_weight(location))
+    sparse.values.CopyFrom(weight)
     sparse.indices.CopyFrom(helper.make_tensor("i", TensorProto.INT64, [4], [0, 1, 2, 3]))
     graph = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "g", [], [float4("y")])
     graph.sparse_initializer.append(sparse)
     return serialized(graph)
 
 
-def in_function(location: str) -> bytes:
-    body = [helper.make_node("Constant", [], ["y"], value=external_weight(location))]
+def in_function(weight: onnx.TensorProto) -> bytes:
+    body = [helper.make_node("Constant", [], ["y"], value=weight)]
     function = helper.make_function("own", "F", [], ["y"], body, [helper.make_opsetid("", models.OPSET)])
     call = helper.make_node("F", [], ["y"], domain="own")
     return serialized(helper.make_graph([call], "g", [], [float4("y")]), function)
 
 
+HIDING_PLACES = [in_initializer, in_constant, in_branch, in_sparse_initializer, in_function]
+
+
 @pytest.mark.parametrize(
-    "location", ["secret.bin", "./secret.bin", "../{folder}/secret.bin", "/etc/hostname"]
+    "location",
+    [
+        "secret.bin",
+        "./secret.bin",
+        "../{folder}/secret.bin",
+        "/etc/hostname",
+        "{descriptor}",
+        "./{descriptor}",
+    ],
 )
-@pytest.mark.parametrize(
-    "model", [in_initializer, in_constant, in_branch, in_sparse_initializer, in_function]
-)
+@pytest.mark.parametrize("model", HIDING_PLACES)
 def test_external_data_are_never_read(engine, model, location, tmp_path: Path, monkeypatch):
-    """Wherever a model hides a reference to a file, it is refused; onnxruntime alone reads some of them."""
+    """Wherever a model hides a reference to a file, it is refused; onnxruntime alone reads some of them.
+
+    The path of a streamed model lies in the folder of the process's open files: those are not read either.
+    """
     (tmp_path / "secret.bin").write_bytes(SECRET.tobytes())
     monkeypatch.chdir(tmp_path)
-    error = refusal(engine, model(location.format(folder=tmp_path.name)))
+    with (tmp_path / "secret.bin").open("rb") as secret:
+        named = location.format(
+            folder=tmp_path.name, descriptor=secret.fileno(), path=tmp_path / "secret.bin"
+        )
+        error = refusal(engine, model(external_weight(named)))
     assert error.code == RequestCode.MODEL_INVALID
     assert "external data" in str(error)
     assert "secret.bin" not in str(error)
+
+
+@pytest.mark.parametrize("model", HIDING_PLACES)
+def test_the_server_s_memory_is_never_read(engine, model):
+    """A model that calls an address of the process its weights, in onnxruntime's own notation, is refused."""
+    weight = external_weight("*/_ORT_MEM_ADDR_/*")
+    weight.external_data.add(key="offset", value=str(SECRET.ctypes.data))
+    weight.external_data.add(key="length", value=str(SECRET.nbytes))
+    assert refusal(engine, model(weight)).code == RequestCode.MODEL_INVALID
 
 
 def test_a_model_s_own_session_settings_are_not_used(tmp_path: Path, monkeypatch):

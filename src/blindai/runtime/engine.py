@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from blindai.runtime.model_bytes import ModelBytes
 from blindai.wire.metadata import TensorSpec
 from blindai.wire.tensors import Tensor
 
@@ -29,11 +30,15 @@ class LoadedModel(Protocol):
         """
 
     def close(self) -> None:
-        """Free what the model holds."""
+        """May be called twice. Free what the model holds."""
 
 
 class Engine(Protocol):
     """Parses and prepares models."""
 
-    def load(self, model: bytes) -> LoadedModel:
-        """Return the model in `model`. Blocks. Raises RequestError (model-invalid)."""
+    def load(self, model: bytes | ModelBytes) -> LoadedModel:
+        """Return the model in `model`, a file of its format or a bundle. Blocks.
+
+        A `ModelBytes` is taken over: it is emptied while it is read, and closed, whatever comes of it. The
+        model that is returned borrows nothing. Raises RequestError (model-invalid).
+        """

@@ -20,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blindai.errors import RequestCode, RequestError, UsageError
+from blindai.runtime import heap, model_stream
+from blindai.runtime.model_bytes import ModelBytes
+from blindai.wire import bundle
 from blindai.wire.dtypes import BF16, BY_NAME, BY_ONNX, BYTES, DType
 from blindai.wire.metadata import DYNAMIC, TensorSpec
 from blindai.wire.names import shown
@@ -40,29 +43,83 @@ _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 # relative path, and the model's output carries them away.
 _NO_FOLDER = "/dev/null/none"
 
+# Below this, copies cost less than what spares them.
+LARGE_BYTES: Final = 8 * 1024 * 1024
+
 
 class OnnxEngine:
-    """Loads ONNX models. Each runs its operators on `threads` threads per call."""
+    """Loads ONNX models. Each runs its operators on `threads` threads per call.
 
-    def __init__(self, *, threads: int = 1) -> None:
+    Models of `large_bytes` and more are streamed, unless they could name files.
+    """
+
+    def __init__(self, *, threads: int = 1, large_bytes: int = LARGE_BYTES) -> None:
         self._runtime = import_onnxruntime()
         self._threads = threads
+        self._large_bytes = large_bytes
+        self._streams = model_stream.can_stream()
 
-    def load(self, model: bytes) -> OnnxModel:
-        """Return the model, or raise RequestError (model-invalid)."""
+    @property
+    def description(self) -> str:
+        """Name and version, for receipts."""
+        return f"onnxruntime {self._runtime.__version__}"
+
+    def load(self, model: bytes | ModelBytes) -> OnnxModel:
+        """Return the model, an ONNX file or a bundle of one, or raise RequestError (model-invalid)."""
+        is_large = len(model) >= self._large_bytes
         try:
-            session = self._runtime.InferenceSession(
-                model,
-                self._options(),
-                providers=["CPUExecutionProvider"],
-                enable_fallback=0,
-                read_config_from_model=0,
-            )
-            return OnnxModel(self._runtime, session)
+            return OnnxModel(self._runtime, self._session(model), is_large=is_large)
         except RequestError:
             raise
+        except OSError:  # no descriptors left for a pipe: that is not the model's fault
+            raise RequestError(RequestCode.BUSY, "the server cannot load a model now: try again") from None
         except Exception as exc:  # noqa: BLE001 - the boundary: onnxruntime's errors share no other base
             raise RequestError(RequestCode.MODEL_INVALID, _why_not_loaded(exc)) from None
+        finally:
+            if isinstance(model, ModelBytes):
+                model.close()
+            if is_large:
+                heap.trim()
+
+    def _session(self, model: bytes | ModelBytes) -> Any:
+        view = model.view if isinstance(model, ModelBytes) else memoryview(model)
+        if bundle.is_bundle(view):
+            return self._session_of_bundle(view)
+        if self._streams and len(view) >= self._large_bytes and model_stream.names_no_file(view):
+            pieces = model.drain() if isinstance(model, ModelBytes) else [view]
+            with model_stream.streamed(pieces) as path:
+                return self._start(path)
+        whole = model if isinstance(model, bytes) else bytes(view)
+        if isinstance(model, ModelBytes):
+            model.close()  # onnxruntime makes two more copies
+        return self._start(whole)
+
+    def _session_of_bundle(self, view: memoryview) -> Any:
+        """Start a model whose weights lie in other files of its bundle: it can name no others.
+
+        onnxruntime copies each weight when it comes upon it, so the bundle is not needed afterwards.
+        """
+        try:
+            model, *weights = bundle.read(view.toreadonly())
+        except ValueError as exc:
+            raise RequestError(
+                RequestCode.MODEL_INVALID, f"the model bundle is not well formed: {exc}"
+            ) from None
+        files = [(file.name, file.content) for file in weights]
+        return self._start(bytes(model.content), files)
+
+    def _start(self, model: str | bytes, files: Sequence[tuple[str, memoryview]] = ()) -> Any:
+        """Return a session of the model in these bytes, or at this path."""
+        options = self._options()
+        if files:
+            names, contents = zip(*files, strict=True)
+            lengths = [len(content) for content in contents]
+            options.add_external_initializers_from_files_in_memory(names, contents, lengths)
+        session = self._runtime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=0, read_config_from_model=0
+        )
+        session._model_bytes = None  # noqa: SLF001 - kept for a fallback to other providers; there are none
+        return session
 
     def _options(self) -> Any:
         options = self._runtime.SessionOptions()
@@ -74,6 +131,8 @@ class OnnxEngine:
         # ORT's own flatbuffer format is recognised by default; it is a second parser that nobody needs here.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
+        # The bundle's memory is freed once the session stands: its weights must have been copied.
+        options.add_session_config_entry("session.use_external_initializer_file_buffers_directly", "0")
         return options
 
 
@@ -82,8 +141,9 @@ class OnnxModel:
 
     platform = PLATFORM
 
-    def __init__(self, runtime: ModuleType, session: Any) -> None:
+    def __init__(self, runtime: ModuleType, session: Any, *, is_large: bool) -> None:
         self._runtime = runtime
+        self._is_large = is_large
         self._session = session
         self.inputs = tuple(_spec("input", argument) for argument in session.get_inputs())
         self.outputs = tuple(_spec("output", argument) for argument in session.get_outputs())
@@ -110,6 +170,8 @@ class OnnxModel:
 
     def close(self) -> None:
         self._session = None
+        if self._is_large:
+            heap.trim()
 
     def _feed(self, tensor: Tensor, *, as_value: bool) -> Any:
         value = self._runtime.OrtValue
