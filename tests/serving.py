@@ -29,16 +29,22 @@ import dataclasses, json, sys
 from pathlib import Path
 from blindai.errors import UsageError
 from blindai.server.lifecycle import run
-from blindai.server.settings import Settings
+from blindai.server.settings import CallerSettings, JwtSettings, ModelSettings, Settings
 
 given = json.loads(sys.argv[1])
 if given["without_uvloop"]:
     sys.modules["uvloop"] = None
-given["settings"]["names"] = tuple(given["settings"].get("names", ()))
+chosen = given["settings"]
+chosen["names"] = tuple(chosen.get("names", ()))
+chosen["callers"] = tuple(CallerSettings(**caller) for caller in chosen.get("callers", ()))
+if chosen.get("jwt"):
+    chosen["jwt"] = JwtSettings(**chosen["jwt"])
+chosen["models"] = tuple(
+    ModelSettings(path=path, name=name) for name, path in given["models"].items()
+) + tuple(ModelSettings(**model) for model in chosen.get("models", ()))
 try:
     code = run(
-        Settings(**given["settings"]),
-        startup_models={name: Path(path) for name, path in given["models"].items()},
+        Settings(**chosen),
         announce=lambda ready: print(json.dumps(dataclasses.asdict(ready)), flush=True),
     )
 except UsageError as exc:

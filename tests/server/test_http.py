@@ -282,6 +282,6 @@ def test_the_server_describes_itself(server: RunningServer):
     reply = server.request("GET", "/v2")
     assert reply.json()["name"] == "blindai"
     assert "binary_tensor_data" in reply.json()["extensions"]
-    assert set(reply.headers) == {"content-type", "content-length", "date"}
+    assert set(reply.headers) == {"content-type", "content-length", "date", "x-request-id"}
     assert server.request("GET", "/v2/health/live").status == 200
     assert server.request("GET", "/v2/health/ready").status == 200

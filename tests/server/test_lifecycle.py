@@ -233,7 +233,7 @@ def test_a_port_in_use(server: RunningServer):
 
 def test_an_address_that_is_not_ours():
     """An address of another machine is refused in a sentence."""
-    result = start(host="192.0.2.1")
+    result = start(host="192.0.2.1", open=True)
     assert result.returncode == 1
     assert "192.0.2.1" in result.stderr
     assert "Traceback" not in result.stderr

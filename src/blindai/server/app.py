@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 from blindai.errors import RequestCode, RequestError
 from blindai.server.body import Body, ClientGone, Pace, Receive
-from blindai.server.exchange import Request, Response
+from blindai.server.callers.caller import ANYBODY
+from blindai.server.exchange import Notes, Request, Response
+from blindai.server.gate import Gate
+from blindai.server.identity import Identity
+from blindai.server.receipts import Witness
 from blindai.server.refusal import error_response
 from blindai.server.routing import MethodNotAllowed, Router
+from blindai.server.watch.finished import Finished
 
 Scope = dict[str, Any]
 Send = Callable[[Any], Awaitable[None]]
@@ -25,35 +32,52 @@ _DISCARD_BYTES = (
     256 * 1024
 )  # what is left of a refused body, if it is not more, is read to keep the connection
 _ONE_WRITE_BYTES = 256 * 1024
+_CLIENT_GONE = 499  # in logs and metrics only: nobody was there to read a status
 
 _log = logging.getLogger("blindai.server")
 
 
 class App:
-    """Answers HTTP requests by way of `router`. Never raises for what a client sends."""
+    """Answers HTTP requests by way of `router`, for those whom `gate` admits. Never raises for what a client
+    sends. `finished` is told of every request, when its answer has left or its client has gone. `engine` is
+    what receipts call the engine.
+    """
 
-    def __init__(self, router: Router, *, pace: Pace, linger_seconds: float) -> None:
+    def __init__(
+        self,
+        router: Router,
+        gate: Gate,
+        *,
+        pace: Pace,
+        linger_seconds: float,
+        engine: str,
+        finished: Callable[[Finished], None],
+    ) -> None:
         self._router = router
+        self._gate = gate
         self._pace = pace
         self._linger_seconds = linger_seconds
+        self._engine = engine
+        self._finished = finished
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        body: Body | None = None
+        call = _Call(scope)
         try:
-            body = Body(receive, scope["headers"], self._pace)
-            response = await self._respond(scope, body)
-            body.release()  # nobody needs the request any more, however long the answer takes to leave
-            await self._send(response, body, self._paced(send))
+            call.body = Body(receive, scope["headers"], self._pace)
+            response = call.answered(await self._respond(call))
+            call.body.release()  # nobody needs the request any more, however long the answer takes to leave
+            await self._send(call, response, self._paced(send))
         except RequestError as exc:  # the framing itself is not clear: nothing after it can be trusted
-            await _start(send, response := error_response(exc), close=True)
+            await _start(send, response := call.answered(error_response(exc)), close=True)
             await _finish(send, response)
         except ClientGone:
             return
         finally:
-            if body is not None:
-                body.release()
+            if call.body is not None:
+                call.body.release()
+            self._finished(call.finished())
 
     def _paced(self, send: Send) -> Send:
         """A client that does not read may not hold its answer and its connection for ever."""
@@ -69,19 +93,43 @@ class App:
 
         return paced
 
-    async def _respond(self, scope: Scope, body: Body) -> Response:
+    async def _respond(self, call: _Call) -> Response:
+        """Return the response, with its receipt if one was asked for."""
+        scope, body = call.scope, call.body
+        assert body is not None  # noqa: S101 - made just before
+        identity: Identity = scope["extensions"][EXTENSION]
         try:
-            handler, parameters = self._router.match(scope["method"], scope["raw_path"])
+            witness = Witness.of(scope["method"], scope["raw_path"], scope["headers"], body)
+        except RequestError as exc:
+            return error_response(exc)
+        response = await self._handled(call, body, identity)
+        # What is left of a refused body is read before the receipt is signed, which is about all of it.
+        if not body.complete and not _nothing_comes(body) and _is_short(body):
+            await body.discard(max_bytes=_DISCARD_BYTES, seconds=self._linger_seconds)
+        if witness is None:
+            return response
+        signed = await witness.sign(response, call.notes, identity, engine=self._engine)
+        return replace(response, headers=(*response.headers, signed))
+
+    async def _handled(self, call: _Call, body: Body, identity: Identity) -> Response:
+        scope = call.scope
+        try:
+            match = self._router.match(scope["method"], scope["raw_path"])
+            call.route = match.route.pattern
+            caller = ANYBODY if match.route.open else self._gate.admit(scope["headers"])
+            call.role = caller.role.value
             request = Request(
                 method=scope["method"],
                 query=scope["query_string"],
                 headers=scope["headers"],
                 body=body,
-                identity=scope["extensions"][EXTENSION],
-                parameters=parameters,
+                identity=identity,
+                caller=caller,
+                notes=call.notes,
+                parameters=match.parameters,
             )
             _check_encoding(request)
-            return await handler(request)
+            return await match.route.handler(request)
         except MethodNotAllowed as exc:
             return error_response(exc, ((b"allow", ", ".join(exc.allowed).encode("ascii")),))
         except RequestError as exc:
@@ -89,23 +137,62 @@ class App:
         except ClientGone:
             raise
         except Exception as exc:  # noqa: BLE001 - the boundary: a bug of ours must not show a stack trace
-            return _internal_error(exc)
+            return _internal_error(exc, call.request_id)
 
-    async def _send(self, response: Response, body: Body, send: Send) -> None:
+    async def _send(self, call: _Call, response: Response, send: Send) -> None:
         """Send the response; if the body was not read to its end, do what lets the client see it anyway."""
-        nothing_comes = body.stalled or (body.expects_continue and not body.started)
-        if not body.complete and not nothing_comes and _is_short(body):
-            await body.discard(max_bytes=_DISCARD_BYTES, seconds=self._linger_seconds)
+        body = call.body
+        assert body is not None  # noqa: S101
         if body.complete:
             await _start(send, response, close=False)
             await _finish(send, response)
             return
         await _start(send, response, close=True)
         await _parts(send, response)
-        if not nothing_comes:
+        if not _nothing_comes(body):
             # The whole response is out. Only now the rest is awaited, and dropped.
             await body.discard(max_bytes=2**63, seconds=self._linger_seconds)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Call:
+    """What becomes known of one request while it is answered."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.request_id = secrets.token_hex(8)
+        self.route = ""
+        self.role = ""
+        self.notes = Notes()
+        self.body: Body | None = None
+        self._began = time.perf_counter()
+        self._response: Response | None = None
+
+    def answered(self, response: Response) -> Response:
+        """Return the response under this request's id, by which its caller can ask the operator about it."""
+        name = (b"x-request-id", self.request_id.encode("ascii"))
+        self._response = replace(response, headers=(*response.headers, name))
+        return self._response
+
+    def finished(self) -> Finished:
+        response, body = self._response, self.body
+        return Finished(
+            request_id=self.request_id,
+            method=self.scope["method"],
+            route=self.route,
+            status=_CLIENT_GONE if response is None else response.status,
+            code="" if response is None else response.code,
+            seconds=time.perf_counter() - self._began,
+            queue_seconds=self.notes.queue_seconds,
+            request_bytes=0 if body is None else body.received_bytes,
+            response_bytes=0 if response is None else response.size_bytes,
+            model=self.notes.label,
+            role=self.role,
+        )
+
+
+def _nothing_comes(body: Body) -> bool:
+    return body.stalled or (body.expects_continue and not body.started)
 
 
 def _is_short(body: Body) -> bool:
@@ -121,11 +208,11 @@ def _check_encoding(request: Request) -> None:
         )
 
 
-def _internal_error(exc: Exception) -> Response:
+def _internal_error(exc: Exception, request_id: str) -> Response:
     # The type and the place, not the message: a message may quote the request.
     frame = traceback.extract_tb(exc.__traceback__)[-1]
     place = f"{PurePath(frame.filename).name}:{frame.lineno}"
-    _log.error("request %s failed: %s at %s", secrets.token_hex(8), type(exc).__name__, place)
+    _log.error("request %s failed: %s at %s", request_id, type(exc).__name__, place)
     return error_response(
         RequestError(RequestCode.INTERNAL, "the server failed on this request; its log says where")
     )

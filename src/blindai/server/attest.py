@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from blindai.attestation import binding
 from blindai.attestation.types import Collateral, Evidence
@@ -28,6 +29,15 @@ class Attestations:
         self._attester = attester
         self._timeout_seconds = timeout_seconds
         self._thread = BoundedThreads("blindai-quote", threads=1, max_waiting=max_waiting)
+        self._newest: float | None = None
+
+    def evidence_age_seconds(self) -> float | None:
+        """Return how old the newest evidence is, None before the first."""
+        return None if self._newest is None else time.monotonic() - self._newest
+
+    def collateral_expires(self) -> float | None:
+        """Return when the collateral ends (Unix seconds), if the attester knows."""
+        return self._attester.collateral_expires
 
     async def answer(self, identity: Identity, nonce: bytes) -> bytes:
         """Return the answer to a client's `nonce` (32 bytes) on a connection of `identity`.
@@ -53,6 +63,7 @@ class Attestations:
             # The boundary to hardware and its drivers, which fail in ways of their own.
             _log.error("the TEE gave no evidence: %s", type(exc).__name__)  # noqa: TRY400 - no contents
             raise _unavailable("the TEE gave no evidence") from exc
+        self._newest = time.monotonic()
         return answer.encode(
             keyset_raw=identity.keyset_raw,
             proof=tree.proof(0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +20,9 @@ class ClientGone(Exception):  # noqa: N818 - nobody is left to tell about an err
     """The client closed the connection before its request was complete."""
 
 
-class Hasher(Protocol):
+class Observer(Protocol):
+    """Sees every byte of a body once, in order: the digest of a receipt."""
+
     def update(self, data: bytes, /) -> None: ...
 
 
@@ -67,6 +69,8 @@ class Body:
         self.declared_bytes = _declared(lengths, codings)
         self.expects_continue = any(name == b"expect" for name, _ in headers)
         self.complete = not chunked and not self.declared_bytes
+        self.observer: Observer | None = None
+        self.received_bytes = 0
         self.started = False
         self.stalled = False
 
@@ -75,38 +79,42 @@ class Body:
         if self.declared_bytes is not None and self.declared_bytes > max_bytes:
             raise _too_large(max_bytes)
 
-    async def read(self, *, max_bytes: int, budget: Budget, hasher: Hasher | None = None) -> bytes:
+    async def read(self, *, max_bytes: int, budget: Budget) -> bytes:
         """Return the whole body; its bytes count in `budget` until `release`.
 
         Memory follows what has arrived, never what was announced. Raises RequestError (too-large, timeout,
         busy) as soon as it is known, ClientGone if the body ends early.
         """
-        self.check_declared(max_bytes)
-        if self.complete:
-            return b""
         # BytesIO hands out what it has gathered without copying it again.
         gathered = io.BytesIO()
+        async for chunk in self.chunks(max_bytes=max_bytes):
+            self.hold(len(chunk), budget)
+            if self.complete and not gathered.tell():
+                return chunk
+            gathered.write(chunk)
+        return gathered.getvalue()
+
+    async def chunks(self, *, max_bytes: int) -> AsyncIterator[bytes]:
+        """Hand on what arrives, at the pace that clients have to keep. Raises as `read` does."""
+        self.check_declared(max_bytes)
         clock = asyncio.get_running_loop().time
         patience = self._pace.grace_seconds
         received = 0
-        self._budget = budget
-        while True:
+        while not self.complete:
             asked = clock()
-            chunk, is_last = await self._next(deadline=asked + patience)
+            chunk, _ = await self._next(deadline=asked + patience)
             earned = len(chunk) / self._pace.min_bytes_per_second
             patience = min(self._pace.grace_seconds, patience - (clock() - asked) + earned)
             received += len(chunk)
             if received > max_bytes:
                 raise _too_large(max_bytes)
-            budget.take(len(chunk))
-            self._taken_bytes += len(chunk)
-            if hasher is not None:
-                hasher.update(chunk)
-            if is_last and received == len(chunk):
-                return chunk
-            gathered.write(chunk)
-            if is_last:
-                return gathered.getvalue()
+            yield chunk
+
+    def hold(self, count: int, budget: Budget) -> None:
+        """Count bytes of this body in `budget` until `release`. Raises RequestError (busy)."""
+        self._budget = budget
+        budget.take(count)
+        self._taken_bytes += count
 
     async def discard(self, *, max_bytes: int, seconds: float) -> None:
         """Read on and throw away, up to these limits, so that the connection can go on or be closed well.
@@ -141,7 +149,11 @@ class Body:
         if message["type"] != "http.request":
             raise ClientGone
         self.complete = not message.get("more_body", False)
-        return message.get("body", b""), self.complete
+        chunk: bytes = message.get("body", b"")
+        self.received_bytes += len(chunk)
+        if self.observer is not None:
+            self.observer.update(chunk)
+        return chunk, self.complete
 
 
 def _declared(lengths: Sequence[bytes], codings: Sequence[bytes]) -> int | None:

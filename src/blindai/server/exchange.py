@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 
+from blindai.channel.receipt import Kind
 from blindai.errors import RequestCode, RequestError
 from blindai.server.body import Body
+from blindai.server.callers.caller import Caller
 from blindai.server.identity import Identity
 
 JSON = b"application/json"
@@ -18,6 +20,24 @@ BINARY = b"application/octet-stream"
 TOML = b"application/toml"
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass
+class Notes:
+    """What a handler leaves for metrics, logs and the receipt; nothing that a caller may not see."""
+
+    kind: Kind = Kind.OTHER
+    model: ModelNote | None = None
+    label: str | None = None  # of the model, for metrics and logs: never a name that its owner chose
+    queue_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelNote:
+    """Which model a receipt is about."""
+
+    name: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -29,14 +49,13 @@ class Request:
     headers: Headers
     body: Body
     identity: Identity
+    caller: Caller
+    notes: Notes = field(default_factory=Notes)
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header that may be there once. Raises RequestError (malformed)."""
-        values = [value for key, value in self.headers if key == name]
-        if len(values) > 1:
-            raise RequestError(RequestCode.MALFORMED, f"the header {name.decode('ascii')} is there twice")
-        return values[0].decode("latin-1").strip() if values else None
+        return header(self.headers, name)
 
 
 @dataclass(frozen=True)
@@ -47,10 +66,19 @@ class Response:
     content_type: bytes = JSON
     parts: tuple[bytes | memoryview, ...] = ()
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    code: str = ""  # of an error: the stable word that is in the body, too
 
     @property
     def size_bytes(self) -> int:
         return sum(memoryview(part).nbytes for part in self.parts)
+
+
+def header(headers: Headers, name: bytes) -> str | None:
+    """Return the value of a header that may be there once. Raises RequestError (malformed)."""
+    values = [value for key, value in headers if key == name]
+    if len(values) > 1:
+        raise RequestError(RequestCode.MALFORMED, f"the header {name.decode('ascii')} is there twice")
+    return values[0].decode("latin-1").strip() if values else None
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -98,6 +98,10 @@ class Listener(uvicorn.Server):
             await self._serve([sock])
         return not self.force_exit
 
+    def connections(self) -> int:
+        """Return how many connections are open."""
+        return len(self.server_state.connections)
+
     def stop(self) -> None:
         """End: once in order, the second time at once."""
         if self.should_exit:

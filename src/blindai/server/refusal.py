@@ -8,7 +8,8 @@ from types import MappingProxyType
 import orjson
 
 from blindai.errors import RequestCode, RequestError
-from blindai.server.exchange import Response, json_response
+from blindai.server.callers.rate import RateLimited
+from blindai.server.exchange import JSON, Response
 
 STATUS: Mapping[RequestCode, int] = MappingProxyType(
     {
@@ -23,26 +24,35 @@ STATUS: Mapping[RequestCode, int] = MappingProxyType(
         RequestCode.OUTPUT_NOT_JSON: 400,
         RequestCode.NAME_INVALID: 400,
         RequestCode.MODEL_DIGEST: 400,
+        RequestCode.UNAUTHENTICATED: 401,
         RequestCode.UPLOAD_DISABLED: 403,
+        RequestCode.FORBIDDEN: 403,
+        RequestCode.NAMESPACE_BOUND: 403,
         RequestCode.MODEL_NOT_FOUND: 404,
         RequestCode.NOT_FOUND: 404,
         RequestCode.METHOD_NOT_ALLOWED: 405,
         RequestCode.TIMEOUT: 408,
+        RequestCode.MODEL_FIXED: 409,
         RequestCode.MODEL_NOT_ACCEPTED: 412,
+        RequestCode.SEALING_NOT_ACCEPTED: 412,
         RequestCode.TOO_LARGE: 413,
         RequestCode.ENCODING_UNSUPPORTED: 415,
         RequestCode.MODEL_INVALID: 422,
         RequestCode.MODEL_FAILED: 422,
         RequestCode.BUSY: 429,
+        RequestCode.RATE_LIMITED: 429,
         RequestCode.HEADERS_TOO_LARGE: 431,
         RequestCode.INTERNAL: 500,
+        RequestCode.MODEL_DAMAGED: 500,
+        RequestCode.STORAGE_UNAVAILABLE: 503,
         RequestCode.ATTESTATION_UNAVAILABLE: 503,
         RequestCode.STORAGE_FULL: 507,
+        RequestCode.QUOTA_EXCEEDED: 507,
     }
 )
 
 _RETRY_AFTER_SECONDS: Mapping[RequestCode, int] = MappingProxyType(
-    {RequestCode.BUSY: 1, RequestCode.ATTESTATION_UNAVAILABLE: 2}
+    {RequestCode.BUSY: 1, RequestCode.ATTESTATION_UNAVAILABLE: 2, RequestCode.STORAGE_UNAVAILABLE: 10}
 )
 
 
@@ -52,7 +62,12 @@ def error_body(code: RequestCode, message: str) -> bytes:
 
 def error_response(error: RequestError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
     """Return the response for `error`. Its message holds nothing of the request's contents."""
-    seconds = _RETRY_AFTER_SECONDS.get(error.code)
+    seconds = (
+        error.retry_after_seconds if isinstance(error, RateLimited) else _RETRY_AFTER_SECONDS.get(error.code)
+    )
     if seconds is not None:
         headers = (*headers, (b"retry-after", str(seconds).encode("ascii")))
-    return json_response({"error": str(error), "code": error.code.value}, STATUS[error.code], headers)
+    if error.code == RequestCode.UNAUTHENTICATED:
+        headers = (*headers, (b"www-authenticate", b"Bearer"))
+    body = error_body(error.code, str(error))
+    return Response(STATUS[error.code], JSON, (body,), headers, code=error.code.value)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
+from blindai.channel.receipt import Kind
 from blindai.errors import RequestCode, RequestError
 from blindai.runtime import inputs
-from blindai.runtime.registry import ModelRecord, Registry
+from blindai.runtime.engine import LoadedModel
 from blindai.server.body import Budget
-from blindai.server.exchange import BINARY, JSON, Request, Response, json_response
+from blindai.server.callers.access import Action
+from blindai.server.catalogue.catalogue import Catalogue
+from blindai.server.catalogue.entry import VERSION, Entry
+from blindai.server.exchange import BINARY, JSON, ModelNote, Request, Response, json_response
+from blindai.server.model_limits import ModelGate
 from blindai.server.routing import Route
 from blindai.server.threads import BoundedThreads, QueueFull
 from blindai.wire.inference import (
@@ -35,11 +41,20 @@ class InferenceLimits:
     budget: Budget
 
 
+@dataclass(frozen=True)
+class Workers:
+    """The threads that run models, and those that load them."""
+
+    inference: BoundedThreads
+    loading: BoundedThreads
+
+
 class InferenceRoutes:
-    def __init__(self, registry: Registry, threads: BoundedThreads, limits: InferenceLimits) -> None:
-        self._registry = registry
-        self._threads = threads
+    def __init__(self, catalogue: Catalogue, workers: Workers, limits: InferenceLimits) -> None:
+        self._catalogue = catalogue
+        self._workers = workers
         self._limits = limits
+        self._gate = ModelGate()
 
     def routes(self) -> list[Route]:
         return [
@@ -53,49 +68,64 @@ class InferenceRoutes:
         ]
 
     async def _metadata(self, request: Request) -> Response:
-        record = self._find(request)
-        model = record.model
-        metadata = ModelMetadata(record.name, (record.version,), model.platform, model.inputs, model.outputs)
+        record = self._find(request, Action.DESCRIBE).record
+        metadata = ModelMetadata(str(record.name), (VERSION,), record.platform, record.inputs, record.outputs)
         return json_response(metadata.to_json())
 
     async def _ready(self, request: Request) -> Response:
-        record = self._find(request)
-        return json_response({"name": record.name, "ready": True})
+        entry = self._find(request, Action.SEE)
+        # A model that is not loaded is loaded by the first request: it is ready.
+        return json_response({"name": str(entry.record.name), "ready": True})
 
     async def _infer(self, request: Request) -> Response:
         # Refused before the body is read: an unknown model, one that the caller does not accept, a length
         # that lies.
+        request.notes.kind = Kind.INFERENCE
+        entry = self._find(request, Action.PREDICT)
+        request.notes.model = ModelNote(str(entry.record.name), entry.record.sha256)
         accepted = _accepted_models(request)
-        _check_accepted(self._find(request), accepted)
+        _check_accepted(entry, accepted)
         header_length = _header_length(request)
-        body = await request.body.read(max_bytes=self._limits.max_request_bytes, budget=self._limits.budget)
+        with self._gate.admitted(entry):
+            most = min(self._limits.max_request_bytes, entry.limits.max_request_bytes or 2**63)
+            body = await request.body.read(max_bytes=most, budget=self._limits.budget)
+            # Again: another model may have taken the name while the body arrived, or the caller lost it.
+            entry = self._find(request, Action.PREDICT)
+            request.notes.model = ModelNote(str(entry.record.name), entry.record.sha256)
+            _check_accepted(entry, accepted)
+            return await self._run(request, entry, body, header_length)
+
+    async def _run(self, request: Request, entry: Entry, body: bytes, header_length: int | None) -> Response:
+        queued = time.perf_counter()
 
         def infer() -> Response:
-            with self._registry.lease(
-                request.parameters["model"], request.parameters.get("version")
-            ) as record:
-                # Again: another model may have taken the name while the body arrived.
-                _check_accepted(record, accepted)
-                return _infer(record, body, header_length)
+            request.notes.queue_seconds = time.perf_counter() - queued
+            with self._catalogue.lend(entry) as model:
+                return _infer(entry, model, body, header_length)
 
         try:
-            return await self._threads.run(infer)
+            if not self._catalogue.is_loaded(entry):
+                # On another thread: models that are loaded need not wait for one that is not.
+                await self._workers.loading.run(lambda: self._catalogue.load(entry))
+            return await self._workers.inference.run(infer)
         except QueueFull:
             raise RequestError(RequestCode.BUSY, "too many requests wait: try again") from None
 
-    def _find(self, request: Request) -> ModelRecord:
-        return self._registry.find(request.parameters["model"], request.parameters.get("version"))
+    def _find(self, request: Request, action: Action) -> Entry:
+        parameters = request.parameters
+        entry = self._catalogue.find(request.caller, parameters["model"], parameters.get("version"), action)
+        request.notes.label = entry.label
+        return entry
 
 
-def _infer(record: ModelRecord, body: bytes, header_length: int | None) -> Response:
+def _infer(entry: Entry, model: LoadedModel, body: bytes, header_length: int | None) -> Response:
     """Decode, check, run, encode. Blocks; raises RequestError."""
-    model = record.model
     request = decode_request(body, header_length)
     inputs.check_inputs(request.inputs, model.inputs)
     names = inputs.select_outputs(request.outputs, model.outputs)
     outputs = model.run(request.inputs, names)
     parts, length = encode_response(
-        InferenceResponse(record.name, record.version, outputs, request.id), binary=request.wants_binary
+        InferenceResponse(str(entry.record.name), VERSION, outputs, request.id), binary=request.wants_binary
     )
     if length is None:
         return Response(200, JSON, tuple(parts))
@@ -115,8 +145,8 @@ def _accepted_models(request: Request) -> frozenset[str]:
     return frozenset(digests)
 
 
-def _check_accepted(record: ModelRecord, accepted: frozenset[str]) -> None:
-    if accepted and record.sha256 not in accepted:
+def _check_accepted(entry: Entry, accepted: frozenset[str]) -> None:
+    if accepted and entry.record.sha256 not in accepted:
         raise RequestError(
             RequestCode.MODEL_NOT_ACCEPTED,
             "the model of this name is not among those that your policy accepts ([models] sha256)",

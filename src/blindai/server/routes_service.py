@@ -28,11 +28,11 @@ class ServiceRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/v2", self._metadata),
-            Route("GET", "/v2/health/live", self._healthy),
-            Route("GET", "/v2/health/ready", self._healthy),
-            Route("GET", answer.PATH, self._attestation),
-            Route("GET", POLICY_PATH, self._policy),
+            Route("GET", "/v2", self._metadata, open=True),
+            Route("GET", "/v2/health/live", self._healthy, open=True),
+            Route("GET", "/v2/health/ready", self._healthy, open=True),
+            Route("GET", answer.PATH, self._attestation, open=True),
+            Route("GET", POLICY_PATH, self._policy, open=True),
         ]
 
     async def _metadata(self, _: Request) -> Response:

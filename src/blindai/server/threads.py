@@ -48,6 +48,11 @@ class BoundedThreads:
         """Whether a call is running now."""
         return any(self._running)
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread now."""
+        return max(0, self._pending - sum(self._running))
+
     async def run(self, call: Callable[[], T]) -> T:
         """Return what `call` returns, or raise what it raises; QueueFull at once if too many wait.
 

@@ -23,3 +23,7 @@ class Attester(Protocol):
 
     def collateral(self) -> Collateral:
         """Return what a client needs to judge the evidence offline, keyed by vendor."""
+
+    @property
+    def collateral_expires(self) -> int | None:
+        """When the collateral ends (Unix seconds), None if that is not known."""

@@ -30,6 +30,7 @@ class FakeNitro(Rooted):
 
     tee = "nitro"
     simulated = True
+    collateral_expires: int | None = None
 
     def __init__(self, *, now: int | None = None, root: Holder | None = None, **knobs: Any) -> None:
         self.enclave = NitroEnclave(**knobs)

@@ -25,6 +25,7 @@ class FakeSnp(Rooted):
 
     tee = "sev-snp"
     simulated = True
+    collateral_expires: int | None = None
 
     def __init__(self, *, now: int | None = None, root: Holder | None = None, **knobs: Any) -> None:
         self.machine = SnpMachine(**knobs)

@@ -23,6 +23,12 @@ class SimulatedVendor:
         self.root = self._vendor.root
         self._attestation_key = pki.new_key()
         self._collateral = collateral.publish(platform, self._vendor, now)
+        self._collateral_expires = now + platform.collateral.end
+
+    @property
+    def collateral_expires(self) -> int:
+        """When the collateral ends, in Unix seconds."""
+        return self._collateral_expires
 
     @property
     def root_der(self) -> bytes:

@@ -1,0 +1,125 @@
+"""How models come in: uploaded by their owners, or named by the operator at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from blindai.runtime.engine import Engine, LoadedModel
+from blindai.runtime.shelf import Shelf
+from blindai.server.callers.caller import Caller
+from blindai.server.catalogue.entries import Entries
+from blindai.server.catalogue.entry import Entry, ModelLimits, default_sharing, new_record
+from blindai.server.catalogue.intake import Intake
+from blindai.server.catalogue.keeping import Keeping
+from blindai.server.catalogue.namespaces import check_may_upload
+from blindai.server.catalogue.refusals import fixed
+from blindai.server.catalogue.room import CatalogueLimits, Room
+from blindai.store.record import StoredModel
+from blindai.wire.access import Sharing
+from blindai.wire.model_name import ModelName
+
+
+class Admission:
+    """`now` gives Unix seconds, `served` the seconds that the server has run in its life."""
+
+    def __init__(  # noqa: PLR0913 - what a model meets on its way in
+        self,
+        entries: Entries,
+        keeping: Keeping,
+        shelf: Shelf,
+        engine: Engine,
+        limits: CatalogueLimits,
+        *,
+        now: Callable[[], int],
+        served: Callable[[], int],
+    ) -> None:
+        self._entries = entries
+        self._keeping = keeping
+        self._shelf = shelf
+        self._engine = engine
+        self._limits = limits
+        self._room = Room(limits, shelf, fixed=not keeping.loads_again)
+        self._now = now
+        self._served = served
+
+    def check(self, caller: Caller, text: str, size_bytes: int) -> ModelName:
+        """Return the name that a model would get. RequestError if the caller could not upload it."""
+        name = ModelName.parse(text, caller.namespace)
+        self._check(caller, name, size_bytes)
+        return name
+
+    def intake(self, name: ModelName) -> Intake:
+        """Begin an upload. Blocks."""
+        return self._keeping.intake(name.namespace)
+
+    def commit(
+        self, caller: Caller, name: ModelName, intake: Intake, wanted: Sharing | None
+    ) -> tuple[Entry, Entry | None]:
+        """Load what has arrived and make it a model; return it, and the one it replaced. Blocks.
+
+        Nothing has changed if this raises RequestError.
+        """
+        self._check(caller, name, intake.size_bytes)
+        model = intake.load(self._engine)
+        try:
+            return self._enter(caller, name, intake, wanted, model)
+        except BaseException:
+            model.close()
+            raise
+
+    def add_startup(
+        self,
+        name: ModelName,
+        model: LoadedModel,
+        sha256: str,
+        size_bytes: int,
+        sharing: Sharing,
+        limits: ModelLimits,
+    ) -> None:
+        """Hold a model of the operator's for as long as the server runs. Raises RequestError."""
+        if self._entries.get(name) is None:
+            self._room.check_count(len(self._entries.all()) + 1)
+        record = self._record(name, sha256, size_bytes, sharing, model)
+        self._shelf.put(record.id, model, size_bytes, pinned=True)
+        self._entries.put(Entry(record, limits, startup=True))
+
+    def _check(self, caller: Caller, name: ModelName, size_bytes: int) -> None:
+        check_may_upload(caller, name, self._keeping.bound_keys(name.namespace))
+        replaced = self._entries.get(name)
+        if replaced is not None and replaced.startup:
+            raise fixed("a model of this name was given when the server started: choose another name")
+        self._room.check(caller, name, size_bytes, self._entries.all(), replaced)
+
+    def _enter(
+        self, caller: Caller, name: ModelName, intake: Intake, wanted: Sharing | None, model: LoadedModel
+    ) -> tuple[Entry, Entry | None]:
+        with self._entries.changes:
+            # Again: others may have come in while this one was loaded.
+            self._check(caller, name, intake.size_bytes)
+            replaced = self._entries.get(name)
+            sharing = wanted or default_sharing(caller, replaced)
+            record = self._record(name, intake.sha256, intake.size_bytes, sharing, model)
+            if name.namespace and not self._keeping.bound_keys(name.namespace):
+                self._keeping.bind(name.namespace, (caller.key_id,))
+            self._shelf.put(
+                record.id,
+                model,
+                record.size_bytes,
+                pinned=not self._keeping.loads_again,
+                replacing=None if replaced is None else replaced.key,
+            )
+            try:
+                self._keeping.commit(intake, record)
+            except BaseException:
+                self._shelf.drop(record.id)
+                raise
+            entry = Entry(record, self._limits.model)
+            self._entries.put(entry)
+        if replaced is not None:
+            self._shelf.drop(replaced.key)
+        return entry, replaced
+
+    def _record(
+        self, name: ModelName, sha256: str, size_bytes: int, sharing: Sharing, model: LoadedModel
+    ) -> StoredModel:
+        return new_record(name, sha256, size_bytes, sharing, model, now=self._now(), served=self._served())

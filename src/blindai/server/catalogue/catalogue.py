@@ -1,0 +1,183 @@
+"""Which models there are, what each caller may do with them, and how they are lent, shared and deleted.
+
+To a caller who may not see a model, it does not exist: the same error, by the same way through the code.
+All methods may be called from several threads; those that say so block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+from blindai.errors import RequestError
+from blindai.runtime.engine import Engine, LoadedModel
+from blindai.runtime.shelf import Shelf
+from blindai.server.callers.access import Access, Action, allows, belongs
+from blindai.server.callers.caller import Caller
+from blindai.server.catalogue.entries import Entries
+from blindai.server.catalogue.entry import VERSION, Entry
+from blindai.server.catalogue.keeping import Keeping
+from blindai.server.catalogue.refusals import fixed, forbidden, not_found
+from blindai.server.catalogue.room import usage
+from blindai.wire.access import Sharing
+from blindai.wire.model_name import ModelName
+
+
+class Catalogue:
+    """`now` gives Unix seconds, `served` the seconds that the server has run in its life."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        keeping: Keeping,
+        shelf: Shelf,
+        engine: Engine,
+        *,
+        now: Callable[[], int],
+        served: Callable[[], int],
+    ) -> None:
+        self._entries = entries
+        self._keeping = keeping
+        self._shelf = shelf
+        self._engine = engine
+        self._now = now
+        self._served = served
+        self._used: dict[ModelName, tuple[int, int]] = {}
+
+    # What a caller may know
+
+    def find(self, caller: Caller, text: str, version: str | None, action: Action) -> Entry:
+        """Return the model that `text` means to this caller. Raises RequestError.
+
+        A name without a namespace is the caller's own model, or else the server's.
+        """
+        for name in _meant(caller, text):
+            entry = self._entries.get(name)
+            if entry is None or version not in (None, VERSION):
+                continue
+            access = self._access(entry)
+            if allows(caller, action, access):
+                return entry
+            if allows(caller, Action.SEE, access):
+                raise forbidden("this model is not yours to use in this way")
+        raise not_found()
+
+    def visible(self, caller: Caller) -> tuple[Entry, ...]:
+        """Return the models that this caller may know of, by name."""
+        return tuple(
+            entry for entry in self._entries.all() if allows(caller, Action.SEE, self._access(entry))
+        )
+
+    def usage_of(self, caller: Caller) -> tuple[int, int]:
+        """Return how many models this caller has, and their bytes; none where the namespace is not theirs."""
+        bound = self._keeping.bound_keys(caller.namespace)
+        if not belongs(caller, Access(caller.namespace, bound_keys=bound)):
+            return 0, 0
+        return usage(self._entries.all(), caller.namespace)
+
+    # Running models
+
+    @contextlib.contextmanager
+    def lend(self, entry: Entry) -> Iterator[LoadedModel]:
+        """Lend the loaded model, loading it if it must. Blocks."""
+        record = entry.record
+        with self._shelf.lend(entry.key, record.size_bytes, lambda: self._loaded(entry)) as model:
+            self._used[record.name] = (self._now(), self._served())
+            yield model
+
+    def load(self, entry: Entry) -> None:
+        """Load a model, so that the next request need not wait for it. Blocks."""
+        with self.lend(entry):
+            pass
+
+    def preload(self) -> None:
+        """Load every model that there is room for. Blocks. Raises RequestError for one that does not load."""
+        for entry in self._entries.all():
+            self.load(entry)
+
+    def is_loaded(self, entry: Entry) -> bool:
+        return self._shelf.holds(entry.key)
+
+    def unload(self, entry: Entry) -> None:
+        """Free the memory of a model; the next request loads it again."""
+        if entry.startup or not self._keeping.loads_again:
+            raise fixed("this model is kept in memory only: unloading it would lose it")
+        self._shelf.drop(entry.key)
+
+    # Changing what is there
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a model. Blocks. Those who run it finish."""
+        with self._entries.changes:
+            self._keeping.remove(self._entries.changeable(entry).record.name)
+            self._entries.drop(entry)
+            self._used.pop(entry.record.name, None)
+        self._shelf.drop(entry.key)
+
+    def share(self, entry: Entry, sharing: Sharing) -> Entry:
+        """Change who may use a model. Blocks."""
+        with self._entries.changes:
+            current = self._entries.changeable(entry)
+            changed = dataclasses.replace(
+                current.record, visibility=sharing.visibility, shared_with=sharing.shared_with
+            )
+            self._keeping.update(changed)
+            current = dataclasses.replace(current, record=changed)
+            self._entries.put(current)
+            return current
+
+    # What nobody uses
+
+    def take_uses(self) -> Mapping[str, int]:
+        """Return when models (by id) were last used since this was last asked, in Unix seconds."""
+        with self._entries.changes:
+            used, self._used = self._used, {}
+            entries = []
+            for name, (at, served) in used.items():
+                entry = self._entries.get(name)
+                if entry is not None:
+                    entries.append(self._entries.change(entry, last_used=at, last_used_served=served))
+        return {entry.record.id: entry.record.last_used for entry in entries if not entry.startup}
+
+    def remove_unused(self, for_seconds: int) -> tuple[Entry, ...]:
+        """Delete the models that nobody used for that long while the server ran; return them. Blocks.
+
+        The wall clock has no say: a host that sets it forward must not empty the store.
+        """
+        before = self._served() - for_seconds
+        removed = []
+        for entry in self._entries.all():
+            recent = entry.record.last_used_served >= before or entry.record.name in self._used
+            if not entry.startup and not recent:
+                with contextlib.suppress(RequestError):  # it may go, or be replaced, at this moment
+                    self.remove(entry)
+                    removed.append(entry)
+        return tuple(removed)
+
+    def _loaded(self, entry: Entry) -> LoadedModel:
+        """Load a model from where it is kept, unless it went while its request was on its way."""
+        try:
+            model = self._keeping.load(entry.record, self._engine)
+        except RequestError:
+            self._entries.present(entry)
+            raise
+        try:
+            self._entries.present(entry)
+        except RequestError:
+            model.close()
+            raise
+        return model
+
+    def _access(self, entry: Entry) -> Access:
+        return entry.access(self._keeping.bound_keys(entry.record.name.namespace))
+
+
+def _meant(caller: Caller, text: str) -> Iterator[ModelName]:
+    try:
+        name = ModelName.parse(text)
+    except RequestError:
+        return  # no model has such a name
+    if not name.namespace and caller.namespace:
+        yield ModelName(caller.namespace, name.name)
+    yield name

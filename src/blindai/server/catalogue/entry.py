@@ -1,0 +1,99 @@
+"""One model of the catalogue."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from blindai.runtime.engine import LoadedModel
+from blindai.server.callers.access import Access
+from blindai.server.callers.caller import Caller
+from blindai.store.record import StoredModel
+from blindai.wire.access import Sharing, Visibility
+from blindai.wire.metadata import ModelEntry
+from blindai.wire.model_name import ModelName
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """What one model takes. Zero is "no limit of its own"."""
+
+    requests_per_minute: int = 0
+    max_request_bytes: int = 0
+    max_waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model and its limits. Those of the start were named by the operator, and lie in clear on the disk."""
+
+    record: StoredModel
+    limits: ModelLimits
+    startup: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the shelf knows it by: another after each upload, so that no request gets a wrong model."""
+        return self.record.id
+
+    @property
+    def label(self) -> str:
+        """What metrics and logs call it: the operator's own name, or an id that says nothing."""
+        return str(self.record.name) if self.startup else self.record.id
+
+    def access(self, bound_keys: tuple[str, ...]) -> Access:
+        record = self.record
+        return Access(record.name.namespace, record.visibility, record.shared_with, bound_keys)
+
+    def shown(self, state: str = "READY") -> ModelEntry:
+        """Return what the repository says of it."""
+        record = self.record
+        return ModelEntry(
+            name=str(record.name),
+            version=VERSION,
+            state=state,
+            reason="",
+            sha256=record.sha256,
+            size_bytes=record.size_bytes,
+            id=record.id,
+            visibility=record.visibility.value,
+            shared_with=record.shared_with,
+            created=record.created,
+            last_used=record.last_used,
+        )
+
+
+def default_sharing(caller: Caller, replaced: Entry | None) -> Sharing:
+    """Return who an uploaded model is for, where its uploader does not say."""
+    if replaced is not None:  # a new version of a model is for those whom the old one was for
+        return Sharing(replaced.record.visibility, replaced.record.shared_with)
+    return Sharing(Visibility.PRIVATE if caller.is_authenticated else Visibility.PUBLIC)
+
+
+def new_record(  # noqa: PLR0913 - what is known of a model
+    name: ModelName,
+    sha256: str,
+    size_bytes: int,
+    sharing: Sharing,
+    model: LoadedModel,
+    *,
+    now: int,
+    served: int,
+) -> StoredModel:
+    """Return the record of a model that was just loaded, under an id of its own."""
+    return StoredModel(
+        name=name,
+        id=secrets.token_hex(8),
+        sha256=sha256,
+        size_bytes=size_bytes,
+        visibility=sharing.visibility,
+        shared_with=sharing.shared_with,
+        platform=model.platform,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        created=now,
+        last_used=now,
+        last_used_served=served,
+    )

@@ -1,0 +1,189 @@
+"""What answers requests: the catalogue, the threads, and the routes over both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from blindai.runtime.onnx import OnnxEngine
+from blindai.runtime.shelf import Shelf
+from blindai.server.app import App
+from blindai.server.attest import Attestations
+from blindai.server.body import Budget, Pace
+from blindai.server.callers.directory import Callers
+from blindai.server.catalogue.admission import Admission
+from blindai.server.catalogue.catalogue import Catalogue
+from blindai.server.catalogue.entries import Entries
+from blindai.server.catalogue.entry import Entry, ModelLimits
+from blindai.server.catalogue.keeping import MemoryKeeping, SealedKeeping
+from blindai.server.catalogue.namespaces import Namespaces
+from blindai.server.catalogue.room import CatalogueLimits, stored_bytes
+from blindai.server.catalogue.startup import load_startup_model
+from blindai.server.gate import Gate
+from blindai.server.routes_caller import CallerRoutes
+from blindai.server.routes_inference import InferenceLimits, InferenceRoutes, Workers
+from blindai.server.routes_repository import RepositoryRoutes, RepositoryRules
+from blindai.server.routes_service import ServiceRoutes
+from blindai.server.routing import Route, Router
+from blindai.server.settings import ModelSettings, Settings
+from blindai.server.threads import BoundedThreads
+from blindai.server.upkeep import ServedTime, Upkeep
+from blindai.server.uploads import UploadLimits, Uploads
+from blindai.server.watch.gauges import Gauge, Gauges
+from blindai.server.watch.watch import Watch
+from blindai.store.store import Store
+from blindai.tee.attester import Attester
+
+_STORE_THREADS = 2
+
+
+class Services:
+    """Everything behind the port. `sealing` names the sealing key, as the keyset does."""
+
+    def __init__(self, settings: Settings, attester: Attester, store: Store | None, *, sealing: str) -> None:
+        self.forget: Callable[[str], None] = lambda _: None
+        """Told the label of every model that is deleted or replaced."""
+        self._settings = settings
+        self._store = store
+        self._sealing = sealing
+        self._engine = OnnxEngine(threads=settings.engine_threads)
+        self._shelf = Shelf(max_bytes=settings.max_total_model_bytes)
+        self._served = ServedTime(store)
+        self._limits = limits = _catalogue_limits(settings)
+        keeping = MemoryKeeping() if store is None else SealedKeeping(store)
+        self._namespaces = Namespaces(keeping)
+        self._entries = Entries(Entry(model, limits.model) for model in keeping.models())
+        self._catalogue = Catalogue(
+            self._entries, keeping, self._shelf, self._engine, now=unix_seconds, served=self._served
+        )
+        self._admission = Admission(
+            self._entries, keeping, self._shelf, self._engine, limits, now=unix_seconds, served=self._served
+        )
+        self._attestations = Attestations(
+            attester,
+            timeout_seconds=settings.attestation_timeout_seconds,
+            max_waiting=settings.max_waiting_attestations,
+        )
+        self._inference = BoundedThreads(
+            "blindai-infer",
+            threads=settings.inference_threads,
+            max_waiting=settings.max_waiting_inferences,
+        )
+        self._loading = BoundedThreads("blindai-load", threads=1, max_waiting=settings.max_waiting_loads)
+        self._storing = BoundedThreads(
+            "blindai-store", threads=_STORE_THREADS, max_waiting=4 * settings.max_uploads
+        )
+
+    def load_models(self) -> None:
+        """Load the models of the start, and those of the store if that is wanted. Blocks."""
+        for given in self._settings.models:
+            load_startup_model(
+                self._admission,
+                self._engine,
+                given,
+                max_bytes=self._settings.max_model_bytes,
+                limits=_model_limits(self._settings, given),
+            )
+        if self._settings.preload:
+            self._catalogue.preload()
+
+    def routes(self, published_policy: bytes | None) -> list[Route]:
+        settings = self._settings
+        requests = Budget(max(settings.max_buffered_request_bytes, settings.max_request_bytes))
+        uploads = Uploads(
+            UploadLimits(
+                settings.max_model_bytes,
+                settings.max_uploads,
+                settings.caller_max_uploads,
+                Budget(max(settings.max_buffered_upload_bytes, settings.max_model_bytes)),
+            ),
+            self._storing,
+        )
+        return [
+            *ServiceRoutes(self._attestations, published_policy).routes(),
+            *InferenceRoutes(
+                self._catalogue,
+                Workers(self._inference, self._loading),
+                InferenceLimits(settings.max_request_bytes, requests),
+            ).routes(),
+            *RepositoryRoutes(
+                self._catalogue,
+                self._admission,
+                uploads,
+                self._loading,
+                RepositoryRules(settings.model_upload, self._sealing, requests, self._forget),
+            ).routes(),
+            *CallerRoutes(
+                self._catalogue,
+                self._namespaces,
+                uploads,
+                self._limits,
+                requests_per_minute=settings.caller_requests_per_minute,
+            ).routes(),
+        ]
+
+    def app(self, routes: list[Route], callers: Callers, watch: Watch) -> App:
+        settings = self._settings
+        return App(
+            Router(routes),
+            Gate(callers, requests_per_minute=settings.caller_requests_per_minute),
+            pace=Pace(settings.request_read_timeout_seconds, settings.min_body_bytes_per_second),
+            linger_seconds=settings.tls_close_seconds,
+            engine=self._engine.description,
+            finished=watch.finished,
+        )
+
+    def _forget(self, label: str) -> None:
+        self.forget(label)  # whoever wants to be told comes later than the routes
+
+    @property
+    def startup_models(self) -> tuple[str, ...]:
+        return tuple(str(entry.record.name) for entry in self._entries.all() if entry.startup)
+
+    def upkeep(self) -> Upkeep:
+        unused_days = self._settings.delete_unused_days
+        return Upkeep(self._catalogue, self._served, self._storing, unused_days=unused_days)
+
+    def gauges(self, *, keyset_expires: Gauge, connections: Gauge) -> Gauges:
+        """Return where the metrics of this moment come from."""
+        return Gauges(
+            evidence_age_seconds=self._attestations.evidence_age_seconds,
+            collateral_expires_timestamp_seconds=self._attestations.collateral_expires,
+            keyset_expires_timestamp_seconds=keyset_expires,
+            queue_waiting=lambda: self._inference.waiting,
+            connections=connections,
+            models_loaded=lambda: self._shelf.loaded[0],
+            model_bytes=lambda: self._shelf.loaded[1],
+            stored_bytes=lambda: stored_bytes(self._entries.all()) if self._store else None,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread is still inside the engine or the TEE's driver."""
+        return self._attestations.running or self._inference.running or self._loading.running
+
+    def close(self) -> None:
+        for threads in (self._attestations, self._inference, self._loading, self._storing):
+            threads.close()
+
+
+def unix_seconds() -> int:
+    return int(time.time())
+
+
+def _catalogue_limits(settings: Settings) -> CatalogueLimits:
+    return CatalogueLimits(
+        max_models=settings.max_models,
+        max_stored_bytes=settings.max_stored_bytes,
+        caller_max_models=settings.caller_max_models,
+        caller_max_model_bytes=settings.caller_max_model_bytes,
+        model=ModelLimits(settings.model_requests_per_minute, 0, settings.model_max_waiting),
+    )
+
+
+def _model_limits(settings: Settings, given: ModelSettings) -> ModelLimits:
+    return ModelLimits(
+        given.requests_per_minute or settings.model_requests_per_minute,
+        given.max_request_bytes,
+        given.max_waiting or settings.model_max_waiting,
+    )
