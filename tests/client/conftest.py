@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-
 import pytest
 
-import blindai
+from tests.client.driving import driven
 from tests.serving import running_server
 
 
@@ -29,25 +26,5 @@ def root(server, tmp_path_factory):
 @pytest.fixture(params=["sync", "async"])
 def client(request, server, root):
     """A connected client; the asynchronous one is driven from here, so that tests read the same."""
-    if request.param == "sync":
-        with blindai.connect(server.address, simulation=root) as connected:
-            yield connected
-        return
-    with asyncio.Runner() as runner:
-        connected = runner.run(blindai.aconnect(server.address, simulation=root))
-        yield _Driven(connected, runner)
-        runner.run(connected.aclose())
-
-
-class _Driven:
-    """An asynchronous client whose methods run to their end."""
-
-    def __init__(self, client, runner):
-        self._client = client
-        self._runner = runner
-
-    def __getattr__(self, name):
-        value = getattr(self._client, name)
-        if not inspect.iscoroutinefunction(value):
-            return value
-        return lambda *args, **kwargs: self._runner.run(value(*args, **kwargs))
+    with driven(request.param, server.address, simulation=root) as connected:
+        yield connected

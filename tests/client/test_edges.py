@@ -102,7 +102,7 @@ def test_a_model_that_changes_while_it_is_sent(change, peer, tmp_path):
     changes[change]()
     with blindai.connect(f"127.0.0.1:{peer.port}", simulation=True) as client:
         with pytest.raises(UsageError):
-            client._request("PUT", model.path, model.headers, model.pieces(lambda *_: None))
+            client._send(calls.upload_model(model, model.pieces(lambda *_: None), {}, None))
         assert client.server().name == "s"
 
 

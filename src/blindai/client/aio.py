@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import anyio.to_thread
@@ -12,12 +12,14 @@ import httpx2
 from blindai.client import calls, http, upload
 from blindai.client.demands import PathLike, PolicyLike, demands
 from blindai.client.floors import FloorsLike
-from blindai.client.prediction import Prediction
+from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.sync import DEFAULT_TIMEOUT_SECONDS
 from blindai.client.verified import VerifiedServer
+from blindai.client.witness import Witness
 from blindai.errors import ServerRefused
 from blindai.transport.aio import AsyncAttestedTransport
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS
+from blindai.wire.access import CallerInfo
 from blindai.wire.metadata import ModelEntry, ModelMetadata, ServerMetadata
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ async def aconnect(  # noqa: PLR0913  those of `connect`
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
     simulation: bool | PathLike = False,
-    api_key: str | None = None,
+    api_key: http.ApiKey | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
@@ -65,10 +67,10 @@ class AsyncClient(VerifiedServer):
     """A verified server. Made by `aconnect`; methods are those of `Client`, awaited."""
 
     def __init__(
-        self, transport: AsyncAttestedTransport, *, api_key: str | None = None, timeout_seconds: float
+        self, transport: AsyncAttestedTransport, *, api_key: http.ApiKey | None = None, timeout_seconds: float
     ) -> None:
-        super().__init__(transport.session)
-        self._http = httpx2.AsyncClient(transport=transport, **self._http_options(api_key, timeout_seconds))
+        super().__init__(transport.session, api_key)
+        self._http = httpx2.AsyncClient(transport=transport, **self._http_options(timeout_seconds))
 
     async def server(self) -> ServerMetadata:
         """As `Client.server`."""
@@ -88,11 +90,17 @@ class AsyncClient(VerifiedServer):
         inputs: Any,
         *,
         outputs: tuple[str, ...] | list[str] = (),
+        receipt: bool = False,
         timeout_seconds: float | None = None,
     ) -> Prediction:
         """As `Client.predict`."""
         flow = calls.predict(
-            model, inputs, outputs=tuple(outputs), known=self._known, policy=self._session.demands.policy
+            model,
+            inputs,
+            outputs=tuple(outputs),
+            known=self._known,
+            policy=self._session.demands.policy,
+            witness=Witness() if receipt else None,
         )
         try:
             return await self._run(flow, timeout_seconds=timeout_seconds)
@@ -106,23 +114,49 @@ class AsyncClient(VerifiedServer):
         source: str | os.PathLike[str] | bytes,
         *,
         name: str | None = None,
+        visibility: str | None = None,
+        shared_with: Iterable[str] = (),
+        allow_sealing: Iterable[str] = (),
+        receipt: bool = False,
         progress: bool | upload.Progress = False,
         timeout_seconds: float | None = None,
-    ) -> ModelEntry:
+    ) -> UploadedModel:
         """As `Client.upload_model`; the file is read in threads."""
+        access = calls.upload_access(visibility, shared_with, allow_sealing)
         model = await anyio.to_thread.run_sync(upload.prepare, source, name)
-        self._known.pop(model.name, None)
+        self._known.clear()
         with upload.reporting(progress, model.name) as report:
-            pieces = _in_threads(model.pieces(report))
-            reply = await self._request(
-                "PUT", model.path, model.headers, pieces, timeout_seconds=timeout_seconds
-            )
-        return calls.read(calls.Call("PUT", model.path, model.read), reply)
+            call = calls.upload_model(model, model.pieces(report), access, Witness() if receipt else None)
+            return await self._send(call, timeout_seconds=timeout_seconds)
 
     async def delete_model(self, name: str) -> None:
         """As `Client.delete_model`."""
-        self._known.pop(name, None)
+        self._known.clear()
         await self._send(calls.delete_model(name))
+
+    async def share_model(self, name: str, *, visibility: str, shared_with: Iterable[str] = ()) -> ModelEntry:
+        """As `Client.share_model`."""
+        return await self._send(calls.share_model(name, visibility, shared_with))
+
+    async def load_model(self, name: str) -> None:
+        """As `Client.load_model`."""
+        await self._send(calls.load_model(name))
+
+    async def unload_model(self, name: str) -> None:
+        """As `Client.unload_model`."""
+        await self._send(calls.unload_model(name))
+
+    async def caller(self) -> CallerInfo:
+        """As `Client.caller`."""
+        return await self._send(calls.caller())
+
+    async def add_key(self, key_id: str) -> None:
+        """As `Client.add_key`."""
+        await self._send(calls.add_key(key_id))
+
+    async def remove_key(self, key_id: str) -> None:
+        """As `Client.remove_key`."""
+        await self._send(calls.remove_key(key_id))
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -144,18 +178,21 @@ class AsyncClient(VerifiedServer):
             result = await self._send(call, timeout_seconds=timeout_seconds)
 
     async def _send(self, call: calls.Call[T], *, timeout_seconds: float | None = None) -> T:
-        reply = await self._request(
-            call.method, call.path, call.headers, call.content, timeout_seconds=timeout_seconds
-        )
-        return calls.read(call, reply)
-
-    async def _request(
-        self, method: str, path: str, headers: Any, content: Any, *, timeout_seconds: float | None = None
-    ) -> calls.Reply:
         limit = httpx2.USE_CLIENT_DEFAULT if timeout_seconds is None else http.timeout(timeout_seconds)
+        # Outside the `with`: what the user's function raises is not an error of the server's.
+        key = self._api_key
+        if callable(key):
+            key = await anyio.to_thread.run_sync(key)
+        headers = {**call.headers, **http.authorization(key)}
+        content = call.content if isinstance(call.content, bytes) else _in_threads(call.content)
         with http.translated(self._origin):
-            response = await self._http.request(method, path, headers=headers, content=content, timeout=limit)
-        return http.reply(response.status_code, response.headers, response.content)
+            request = self._http.build_request(
+                call.method, call.path, headers=headers, content=content, timeout=limit
+            )
+            if call.witness is not None:
+                call.witness.begin(request, call.content)
+            response = await self._http.send(request)
+        return self._read(call, response)
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,38 +7,50 @@ asynchronous client run the same ones.
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from blindai.attestation.policy import Policy
-from blindai.client.prediction import Prediction
-from blindai.errors import ResponseError, ServerRefused, UsageError
-from blindai.wire import inference, metadata, tensors
+from blindai.client.prediction import Prediction, UploadedModel
+from blindai.client.refusals import refusal
+from blindai.errors import EvidenceRejected, Reason, RequestError, ResponseError, UsageError
+from blindai.wire import access, inference, metadata, tensors
+
+if TYPE_CHECKING:
+    from blindai.client.receipts import AnswerReceipt
+    from blindai.client.upload import Upload
+    from blindai.client.witness import Witness
 
 T = TypeVar("T")
 Flow = Generator["Call[Any]", Any, T]
 
+_JSON = {"Content-Type": "application/json"}
+_SEALING = re.compile(r"[a-z0-9-]{1,64}")
+
 
 @dataclass(frozen=True)
 class Reply:
-    """A complete response. Header names are lower case."""
+    """A complete response. Header names are lower case. `receipt` is the one that was asked for, verified."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    receipt: AnswerReceipt | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and the reader of a successful reply."""
+    """One request and the reader of a successful reply. With a `witness` it asks for a receipt."""
 
     method: str
     path: str
     read: Callable[[Reply], T]
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    content: bytes = field(default=b"", repr=False)
+    content: bytes | Iterator[bytes] = field(default=b"", repr=False)
+    witness: Witness | None = field(default=None, repr=False)
 
 
 def server() -> Call[metadata.ServerMetadata]:
@@ -63,6 +75,99 @@ def delete_model(name: str) -> Call[None]:
     return Call("DELETE", repository_path(name), lambda _: None)
 
 
+def share_model(name: str, visibility: str, shared_with: Iterable[str]) -> Call[metadata.ModelEntry]:
+    chosen = _sharing(visibility, shared_with)
+    content = json.dumps({"visibility": chosen.visibility, "shared_with": chosen.shared_with})
+    return Call(
+        "POST",
+        f"{repository_path(name)}/sharing",
+        lambda reply: metadata.model_entry(_json(reply)),
+        _JSON,
+        content.encode("ascii"),
+    )
+
+
+def load_model(name: str) -> Call[None]:
+    return Call("POST", f"{repository_path(name)}/load", lambda _: None, _JSON, b"{}")
+
+
+def unload_model(name: str) -> Call[None]:
+    return Call("POST", f"{repository_path(name)}/unload", lambda _: None, _JSON, b"{}")
+
+
+def caller() -> Call[access.CallerInfo]:
+    return Call("GET", "/v2/caller", lambda reply: access.caller_info(_json(reply)))
+
+
+def add_key(key_id: str) -> Call[None]:
+    return Call("PUT", _key_path(key_id), lambda _: None)
+
+
+def remove_key(key_id: str) -> Call[None]:
+    return Call("DELETE", _key_path(key_id), lambda _: None)
+
+
+def upload_model(
+    model: Upload, pieces: Iterator[bytes], access_headers: Mapping[str, str], witness: Witness | None
+) -> Call[UploadedModel]:
+    headers = {**model.headers, **access_headers}
+    if witness is not None:
+        headers |= witness.headers
+        pieces = witness.watched(pieces)
+    return Call("PUT", model.path, lambda reply: _uploaded(model, reply), headers, pieces, witness)
+
+
+def _uploaded(model: Upload, reply: Reply) -> UploadedModel:
+    entry = model.read(reply)
+    if reply.receipt is not None and reply.receipt.claims.model_sha256 != model.sha256.hex():
+        raise EvidenceRejected(
+            Reason.RECEIPT_MODEL,
+            "the receipt is for other bytes than were sent",
+            hint="upload the model again",
+        )
+    return UploadedModel(**vars(entry), receipt=reply.receipt)
+
+
+def upload_access(
+    visibility: str | None, shared_with: Iterable[str], allow_sealing: Iterable[str]
+) -> dict[str, str]:
+    """Return the headers that say who may use an upload, and how it may be sealed; UsageError for nonsense.
+
+    What the user leaves open is not sent: it is the server that knows whether it has owners.
+    """
+    keys, sources = tuple(shared_with), tuple(allow_sealing)
+    if visibility is None and keys:
+        visibility = access.Visibility.SHARED
+    headers = {}
+    if visibility is not None:
+        chosen = _sharing(visibility, keys)
+        headers[access.VISIBILITY_HEADER] = str(chosen.visibility)
+        if keys:
+            headers[access.SHARE_WITH_HEADER] = ",".join(chosen.shared_with)
+    if isinstance(allow_sealing, str) or not all(_SEALING.fullmatch(source) for source in sources):
+        raise UsageError("allow_sealing= takes the names of key sources", hint="('gramine-mrsigner',)")
+    if sources:
+        headers[access.ALLOW_SEALING_HEADER] = ",".join(sources)
+    return headers
+
+
+def _sharing(visibility: str, shared_with: Iterable[str]) -> access.Sharing:
+    try:
+        return access.sharing(visibility, shared_with)
+    except RequestError as exc:
+        raise UsageError(str(exc), hint="`blindai keys show HOST` prints the id of one's own key") from exc
+
+
+def _key_path(key_id: str) -> str:
+    # Checked here: whoever passes the key itself would send it in a path, which proxies and logs keep.
+    if not access.is_key_id(key_id):
+        raise UsageError(
+            "a key id has 64 lower-case hexadecimal digits",
+            hint="`blindai keys new` and `blindai keys show HOST` print it; never give the key itself",
+        )
+    return f"/v2/caller/keys/{key_id}"
+
+
 def predict(
     name: str,
     inputs: Any,
@@ -70,6 +175,7 @@ def predict(
     outputs: tuple[str, ...],
     known: dict[str, metadata.ModelMetadata],
     policy: Policy,
+    witness: Witness | None = None,
 ) -> Flow[Prediction]:
     """Predict; asks for the model's metadata first where `inputs` alone do not say names and dtypes.
 
@@ -80,12 +186,16 @@ def predict(
         if name not in known:
             known[name] = yield model(name)
         prepared = _described(inputs, known[name])
-    prediction: Prediction = yield _infer(name, prepared, outputs, policy)
+    prediction: Prediction = yield _infer(name, prepared, outputs, policy, witness)
     return prediction
 
 
 def _infer(
-    name: str, prepared: tuple[tensors.Tensor, ...], outputs: tuple[str, ...], policy: Policy
+    name: str,
+    prepared: tuple[tensors.Tensor, ...],
+    outputs: tuple[str, ...],
+    policy: Policy,
+    witness: Witness | None,
 ) -> Call[Prediction]:
     request = inference.InferenceRequest(
         inputs=prepared,
@@ -98,7 +208,9 @@ def _infer(
         headers[inference.HEADER_LENGTH_HEADER] = str(header_length)
     if policy.models_sha256:
         headers[inference.ACCEPTED_MODELS_HEADER] = ",".join(policy.models_sha256)
-    return Call("POST", f"{_model_path(name)}/infer", _prediction, headers, b"".join(parts))
+    if witness is not None:
+        headers |= witness.headers
+    return Call("POST", f"{_model_path(name)}/infer", _prediction, headers, b"".join(parts), witness)
 
 
 def _prediction(reply: Reply) -> Prediction:
@@ -110,6 +222,7 @@ def _prediction(reply: Reply) -> Prediction:
         {output.name: tensors.to_values(output) for output in response.outputs},
         model_name=response.model_name,
         model_version=response.model_version,
+        receipt=reply.receipt,
     )
 
 
@@ -156,30 +269,9 @@ def read(call: Call[T], reply: Reply) -> T:
     """Return what a reply says, or raise ServerRefused for an error status."""
     if 200 <= reply.status < 300:
         return call.read(reply)
-    raise _refusal(reply)
-
-
-# What the server says is for any client of the protocol; this is for users of this one.
-_HINTS = {
-    "input-dtype": "convert an array, e.g. values.astype(np.float32); Python lists take the model's dtype",
-    "input-shape": "-1 stands for any length; client.model(name) shows what the model takes",
-    "model-not-found": "client.models() lists them, as does `blindai models list`",
-    "model-invalid": "export the model to ONNX first, e.g. with torch.onnx.export",
-    "name-invalid": "give another name: name= (Python), --name (command line)",
-    "too-large": "limits are the server's: --max-request-mib, --max-model-mib",
-}
-
-
-def _refusal(reply: Reply) -> ServerRefused:
-    message, code = "", ""
-    try:
-        value = json.loads(reply.body)
-        message, code = str(value["error"]), str(value["code"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        message = f"the server answered with status {reply.status}"
-    retry = reply.headers.get("retry-after", "")
-    hint = f"try again in {retry} s" if retry.isdecimal() else _HINTS.get(code, "")
-    return ServerRefused(reply.status, code, message, hint=hint)
+    error = refusal(reply.status, reply.headers, reply.body)
+    error.receipt = reply.receipt
+    raise error
 
 
 def _json(reply: Reply) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import httpx2
 
@@ -12,24 +13,30 @@ from blindai.client.calls import Reply
 from blindai.errors import ResponseError, UnreachableError, UsageError
 from blindai.transport.origin import Origin
 
+if TYPE_CHECKING:
+    from blindai.client.receipts import AnswerReceipt
+
 CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 _VISIBLE = re.compile("[!-~]+")
 
+ApiKey = str | Callable[[], str]
+"""A key or a token; or a function that gives the one of the moment, for tokens that end."""
 
-def headers(api_key: str | None) -> dict[str, str]:
+
+def authorization(key: str | None) -> dict[str, str]:
     """Return the header of a bearer token, or raise UsageError for what no header can hold.
 
     Checked here: the HTTP library would quote the key in its own error.
     """
-    if api_key is None:
+    if key is None:
         return {}
-    if not _VISIBLE.fullmatch(api_key):
+    if not _VISIBLE.fullmatch(key):
         raise UsageError(
             "the API key is empty, or has a space, a line break or a character outside ASCII",
             hint="was it read from a file with a line break at its end?",
         )
-    return {"Authorization": f"Bearer {api_key}"}
+    return {"Authorization": f"Bearer {key}"}
 
 
 def timeout(seconds: float) -> httpx2.Timeout:
@@ -42,8 +49,9 @@ def timeout(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
 
 
-def reply(status: int, received: Mapping[str, str], body: bytes) -> Reply:
-    return Reply(status, {name.lower(): value for name, value in received.items()}, body)
+def reply(response: httpx2.Response, receipt: AnswerReceipt | None) -> Reply:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, response.content, receipt)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -10,11 +11,13 @@ import httpx2
 from blindai.client import calls, http, upload
 from blindai.client.demands import PathLike, PolicyLike, demands
 from blindai.client.floors import FloorsLike
-from blindai.client.prediction import Prediction
+from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.verified import VerifiedServer
+from blindai.client.witness import Witness
 from blindai.errors import ServerRefused
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS
 from blindai.transport.sync import AttestedTransport
+from blindai.wire.access import CallerInfo
 from blindai.wire.metadata import ModelEntry, ModelMetadata, ServerMetadata
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
     simulation: bool | PathLike = False,
-    api_key: str | None = None,
+    api_key: http.ApiKey | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
@@ -41,7 +44,8 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
         certificate of the connection.
     simulation: the root that `blindai serve --simulation` printed (PEM file or SHA-256 fingerprint), or
         True to take the root that the server staples, from loopback addresses only.
-    api_key: sent as a bearer token, to the attested server only.
+    api_key: an API key or a token, sent to the attested server only; or a function that returns the one of
+        the moment, called for every request: for tokens that end.
     proxy: an `http://` CONNECT proxy; environment variables never set one.
     floors: the file that keeps the newest collateral seen, so that nothing older is accepted again: a path;
         True is $XDG_STATE_HOME/blindai/floors.json or ~/.local/state/blindai/floors.json, False is the
@@ -78,10 +82,10 @@ class Client(VerifiedServer):
     """A verified server. Made by `connect`; every further connection is attested the same way."""
 
     def __init__(
-        self, transport: AttestedTransport, *, api_key: str | None = None, timeout_seconds: float
+        self, transport: AttestedTransport, *, api_key: http.ApiKey | None = None, timeout_seconds: float
     ) -> None:
-        super().__init__(transport.session)
-        self._http = httpx2.Client(transport=transport, **self._http_options(api_key, timeout_seconds))
+        super().__init__(transport.session, api_key)
+        self._http = httpx2.Client(transport=transport, **self._http_options(timeout_seconds))
 
     def server(self) -> ServerMetadata:
         """Return the server's name, version and extensions."""
@@ -101,6 +105,7 @@ class Client(VerifiedServer):
         inputs: Any,
         *,
         outputs: tuple[str, ...] | list[str] = (),
+        receipt: bool = False,
         timeout_seconds: float | None = None,
     ) -> Prediction:
         """Run a model and return its outputs by name.
@@ -109,11 +114,19 @@ class Client(VerifiedServer):
             with one value per input. A value is a numpy array or a torch tensor, whose dtype must be the
             model's, or Python numbers, strings and (nested) lists, which take the model's dtype.
         outputs: the outputs wanted; all by default.
+        receipt: ask for the server's signed word on this very exchange. It is verified before this returns;
+            `prediction.receipt.save("proof.json")` keeps the proof for others.
 
-        Raises ServerRefused with `status` and `code` when the server refuses the request.
+        Raises ServerRefused with `status` and `code` when the server refuses the request; its `receipt` is
+        the server's word on that.
         """
         flow = calls.predict(
-            model, inputs, outputs=tuple(outputs), known=self._known, policy=self._session.demands.policy
+            model,
+            inputs,
+            outputs=tuple(outputs),
+            known=self._known,
+            policy=self._session.demands.policy,
+            witness=Witness() if receipt else None,
         )
         try:
             return self._run(flow, timeout_seconds=timeout_seconds)
@@ -127,26 +140,70 @@ class Client(VerifiedServer):
         source: str | os.PathLike[str] | bytes,
         *,
         name: str | None = None,
+        visibility: str | None = None,
+        shared_with: Iterable[str] = (),
+        allow_sealing: Iterable[str] = (),
+        receipt: bool = False,
         progress: bool | upload.Progress = False,
         timeout_seconds: float | None = None,
-    ) -> ModelEntry:
+    ) -> UploadedModel:
         """Upload an ONNX model, streamed from its file, and return the server's record of it.
 
-        name: the file's name without its ending by default. An existing model of that name is replaced.
-        progress: True draws a bar if stderr is a terminal; or a function of (bytes sent, bytes in all).
+        Weights that the model keeps in files beside it go along.
+
+        name: the file's name without its ending by default; in the caller's own namespace, unless it is
+            given with one ("alice/sentiment"). An existing model of that name is replaced.
+        visibility: who else may describe and run it: "private" (nobody), "shared" (the keys in
+            `shared_with`) or "public" (every caller); by default private, on a server without callers public.
+        shared_with: ids of keys, not keys.
+        allow_sealing: names of key sources that seal less strictly than to the very code that runs, such as
+            "gramine-mrsigner", and may hold this model nevertheless.
+        receipt: ask for the server's signed word on what it stored; it is `receipt` of what this returns.
+        progress: True tells rate and remaining time on stderr, as a bar or, without a terminal, a line now
+            and then; or a function of (bytes sent, bytes in all).
         """
+        access = calls.upload_access(visibility, shared_with, allow_sealing)
         model = upload.prepare(source, name)
-        self._known.pop(model.name, None)
+        self._known.clear()
         with upload.reporting(progress, model.name) as report:
-            reply = self._request(
-                "PUT", model.path, model.headers, model.pieces(report), timeout_seconds=timeout_seconds
-            )
-        return calls.read(calls.Call("PUT", model.path, model.read), reply)
+            call = calls.upload_model(model, model.pieces(report), access, Witness() if receipt else None)
+            return self._send(call, timeout_seconds=timeout_seconds)
 
     def delete_model(self, name: str) -> None:
         """Delete a model. Requests that already run on it finish."""
-        self._known.pop(name, None)
+        self._known.clear()
         self._send(calls.delete_model(name))
+
+    def share_model(self, name: str, *, visibility: str, shared_with: Iterable[str] = ()) -> ModelEntry:
+        """Say who else may describe and run a model of one's own, and return the server's record of it.
+
+        visibility: "private" (nobody), "shared" (the keys in `shared_with`) or "public" (every caller).
+        shared_with: key ids, which replace those of before.
+        """
+        return self._send(calls.share_model(name, visibility, shared_with))
+
+    def load_model(self, name: str) -> None:
+        """Have a model ready in memory before the first request for it."""
+        self._send(calls.load_model(name))
+
+    def unload_model(self, name: str) -> None:
+        """Free the memory of a model, which stays stored. Requests that already run on it finish."""
+        self._send(calls.unload_model(name))
+
+    def caller(self) -> CallerInfo:
+        """Return who the server takes this client for: role, namespace, key id, use and limits."""
+        return self._send(calls.caller())
+
+    def add_key(self, key_id: str) -> None:
+        """Let another key use one's own namespace as this one does.
+
+        key_id: what `blindai keys new` printed next to the key, or what `caller().key_id` says for it.
+        """
+        self._send(calls.add_key(key_id))
+
+    def remove_key(self, key_id: str) -> None:
+        """Take a key from one's own namespace: from now on it is a stranger there."""
+        self._send(calls.remove_key(key_id))
 
     def close(self) -> None:
         self._http.close()
@@ -167,15 +224,15 @@ class Client(VerifiedServer):
             return value
 
     def _send(self, call: calls.Call[T], *, timeout_seconds: float | None = None) -> T:
-        reply = self._request(
-            call.method, call.path, call.headers, call.content, timeout_seconds=timeout_seconds
-        )
-        return calls.read(call, reply)
-
-    def _request(
-        self, method: str, path: str, headers: Any, content: Any, *, timeout_seconds: float | None = None
-    ) -> calls.Reply:
         limit = httpx2.USE_CLIENT_DEFAULT if timeout_seconds is None else http.timeout(timeout_seconds)
+        # Outside the `with`: what the user's function raises is not an error of the server's.
+        key = self._api_key() if callable(self._api_key) else self._api_key
+        headers = {**call.headers, **http.authorization(key)}
         with http.translated(self._origin):
-            response = self._http.request(method, path, headers=headers, content=content, timeout=limit)
-        return http.reply(response.status_code, response.headers, response.content)
+            request = self._http.build_request(
+                call.method, call.path, headers=headers, content=call.content, timeout=limit
+            )
+            if call.witness is not None:
+                call.witness.begin(request, call.content)
+            response = self._http.send(request)
+        return self._read(call, response)

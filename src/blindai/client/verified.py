@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+import httpx2
 
 from blindai.attestation.verdict import Verdict
 from blindai.attestation.verifier import Attested
 from blindai.channel.bundle import Bundle
-from blindai.client import http
+from blindai.client import calls, http
 from blindai.errors import UnreachableError
 from blindai.transport.session import Session
 from blindai.wire.metadata import ModelMetadata
+
+T = TypeVar("T")
 
 
 class VerifiedServer:
     """A server that was verified; the base of `Client` and `AsyncClient`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, api_key: http.ApiKey | None) -> None:
+        if not callable(api_key):
+            http.authorization(api_key)
         self._session = session
         self._origin = session.demands.origin
+        self._api_key = api_key
         self._known: dict[str, ModelMetadata] = {}
 
     @property
@@ -46,11 +53,16 @@ class VerifiedServer:
     def __repr__(self) -> str:
         return f"<blindai.{type(self).__name__} {self._origin.url}>"
 
-    def _http_options(self, api_key: str | None, timeout_seconds: float) -> dict[str, Any]:
+    def _read(self, call: calls.Call[T], response: httpx2.Response) -> T:
+        """Return what a response says; before anything of it counts, the receipt that was asked for holds."""
+        witness = call.witness
+        receipt = None if witness is None else witness.receipt(response, self._session)
+        return calls.read(call, http.reply(response, receipt))
+
+    def _http_options(self, timeout_seconds: float) -> dict[str, Any]:
         """How an httpx2 client is made around the attested transport: nothing of the environment counts."""
         return {
             "base_url": self._origin.url,
-            "headers": http.headers(api_key),
             "timeout": http.timeout(timeout_seconds),
             "trust_env": False,
             "follow_redirects": False,
