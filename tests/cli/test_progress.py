@@ -17,7 +17,7 @@ termios = pytest.importorskip("termios", reason="pseudo-terminals are Unix-only"
 
 def test_a_terminal_sees_a_bar(server, tmp_path):
     """With stderr on a terminal the upload draws its name and size; stdout stays data."""
-    path = tmp_path / "mlp.onnx"
+    path = tmp_path / "fresh-mlp.onnx"
     path.write_bytes(models.mlp())
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
@@ -31,8 +31,8 @@ def test_a_terminal_sees_a_bar(server, tmp_path):
     os.close(slave)
     shown = _read_to_the_end(master)
     stdout, _ = process.communicate(timeout=120)
-    assert b"uploading mlp" in shown
-    assert stdout.startswith(b"mlp ")
+    assert b"uploading fresh-mlp" in shown
+    assert stdout.startswith(b"fresh-mlp ")
 
 
 def _read_to_the_end(descriptor: int) -> bytes:

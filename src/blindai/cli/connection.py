@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from blindai.cli import output
@@ -16,7 +18,7 @@ from blindai.errors import UsageError
 from blindai.transport.session import SimulationWarning
 
 API_KEY_VARIABLE = "BLINDAI_API_KEY"
-
+_MAX_KEY_FILE_BYTES = 64 * 1024
 
 ADDRESS_HELP = "host, host:port (default port 9924) or https URL"
 
@@ -25,6 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the server's address and the demands on it."""
     parser.add_argument("address", metavar="HOST", help=ADDRESS_HELP)
     add_demands(parser)
+    parser.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help=f"the file with your API key or token (default: the one in ${API_KEY_VARIABLE}, if any)",
+    )
+    # Not there, and yet named: argparse would take it for an abbreviation, and a secret for a file's name.
+    parser.add_argument("--api-key", action=_Secret, help=argparse.SUPPRESS)
+
+
+class _Secret(argparse.Action):
+    """Refuse a secret on the command line, which other users see and the shell remembers."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        parser.error(
+            f"a key on the command line is seen by others: put it into ${API_KEY_VARIABLE} or a file of "
+            "yours (--api-key-file), and make a new one if this was one"
+        )
 
 
 def add_demands(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +89,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterator[Client]:
+def connected(arguments: argparse.Namespace) -> Iterator[Client]:
     """Connect as the options say, and say aloud when the server is a simulation."""
     check_demands(arguments)
     with said_aloud():
@@ -74,13 +99,30 @@ def connected(arguments: argparse.Namespace, *, api_key: bool = True) -> Iterato
             certificate=arguments.certificate,
             simulation=simulation(arguments),
             floors=True if (chosen := floors(arguments)) is None else chosen,
-            api_key=(os.environ.get(API_KEY_VARIABLE) or None) if api_key else None,
+            api_key=_api_key(arguments),
             timeout_seconds=arguments.timeout,
         )
         with client:
             if client.verdict.simulated:
                 output.talk(SIMULATED)
             yield client
+
+
+def _api_key(arguments: argparse.Namespace) -> str | None:
+    """Return the key from where other users of this machine do not see it: command lines they do see."""
+    if arguments.api_key_file is None:
+        return os.environ.get(API_KEY_VARIABLE) or None
+    path = Path(arguments.api_key_file)
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_MAX_KEY_FILE_BYTES)
+    except OSError as exc:
+        raise UsageError(f"cannot read the API key: {path}: {exc.strerror}") from exc
+    if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        output.talk(f"warning: other users of this machine may read the API key: chmod 600 {path}")
+    # Not quoted where it is no text: it may hold a key all the same.
+    return text.decode("utf-8", "replace").strip()
 
 
 SIMULATED = "warning: SIMULATION: no hardware protects what is sent to this server"

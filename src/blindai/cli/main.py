@@ -35,7 +35,19 @@ EXIT_INTERRUPTED = 130
 def build_parser() -> Parser:
     """Return the whole command line; the documentation is generated from it."""
     # Here, so that a verb family is loaded with the command line and not with `blindai`.
-    from blindai.cli import collateral, measure, models, policy, predict, serve, verify  # noqa: PLC0415
+    from blindai.cli import (  # noqa: PLC0415
+        collateral,
+        keys,
+        measure,
+        models,
+        policy,
+        predict,
+        receipt,
+        serve,
+        store,
+        telemetry,
+        verify,
+    )
 
     parser = Parser(
         prog="blindai",
@@ -46,7 +58,19 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"blindai {__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
-    for family in (serve, verify, predict, models, measure, collateral, policy):
+    for family in (
+        serve,
+        verify,
+        predict,
+        models,
+        keys,
+        receipt,
+        store,
+        measure,
+        collateral,
+        policy,
+        telemetry,
+    ):
         family.add(verbs)
     return parser
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 EXIT_USAGE = 1
 
@@ -15,7 +15,13 @@ else:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse leaves with 2 on a usage error, which here means unreachable."""
+    """argparse leaves with 2 on a usage error, which here means unreachable.
+
+    And it takes the beginning of an option for the option: a secret could end up where a file name is meant.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

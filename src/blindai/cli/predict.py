@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from blindai.cli import connection, output
+from blindai.cli import connection, output, proof
 from blindai.cli.parser import Verbs
 from blindai.errors import UsageError
 
@@ -31,18 +31,32 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--output", action="append", default=[], metavar="NAME", help="only this output; may be repeated"
     )
+    proof.add_arguments(parser, "of input and output")
+    parser.add_argument(
+        "--receipt-bodies",
+        action="store_true",
+        help="put input and output into the proof as they were sent; whoever has the file can read them",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     inputs = parse_inputs(arguments.input)
-    with connection.connected(arguments) as client:
-        prediction = client.predict(arguments.model, inputs, outputs=arguments.output)
+    if arguments.receipt_bodies and not proof.wanted(arguments):
+        raise UsageError("--receipt-bodies goes into a proof", hint="--receipt FILE says where that is saved")
+    with (
+        connection.connected(arguments) as client,
+        proof.of_refusals(arguments, bodies=arguments.receipt_bodies),
+    ):
+        prediction = client.predict(
+            arguments.model, inputs, outputs=arguments.output, receipt=proof.wanted(arguments)
+        )
     if arguments.json:
         output.json_data({name: _json(values.tolist()) for name, values in prediction.items()})
     else:
         for name, values in prediction.items():
             output.data(f"{name}: {np.array2string(values, precision=6, separator=', ')}")
+    proof.save(arguments, prediction.receipt, bodies=arguments.receipt_bodies)
 
 
 def _json(value: Any) -> Any:
