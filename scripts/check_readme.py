@@ -24,6 +24,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/cli.md",
+    "docs/configuration.md",
     "docs/policy.md",
     "docs/testing.md",
     "docs/verdict.md",
@@ -106,6 +107,9 @@ def main() -> int:
     verdict = docs.VERDICT.read_text("utf-8")
     if verdict != docs.render_verdict(verdict):
         found.append("docs/verdict.md differs from blindai.reasons: run `make docs`")
+    configuration = docs.CONFIGURATION.read_text("utf-8")
+    if configuration != docs.render_configuration(configuration):
+        found.append("docs/configuration.md differs from blindai.server.settings: run `make docs`")
     for problem in found:
         print(problem, file=sys.stderr)
     return 1 if found else 0

@@ -1,5 +1,5 @@
-"""Writes docs/cli.md from the command line's own parser, and the reason codes of docs/verdict.md, so that the
-documents and the code cannot differ.
+"""Writes docs/cli.md from the command line's own parser, the reason codes of docs/verdict.md and the keys of
+docs/configuration.md, so that the documents and the code cannot differ.
 
 The text is laid out here and not by argparse, whose help looks different from one Python to the next.
 """
@@ -14,10 +14,14 @@ from pathlib import Path
 
 from blindai import reasons
 from blindai.cli.main import EXIT_CODES, build_parser
+from blindai.server.settings.entries import ENTRIES, CallerSettings, JwtSettings, ModelSettings
+from blindai.server.settings.key import GIB, KIB, MIB, MOST, MOST_SECONDS, Key, Kind
+from blindai.server.settings.tables import KEYS, TABLES
 
 DOCS = Path(__file__).parents[1] / "docs"
 TARGET = DOCS / "cli.md"
 VERDICT = DOCS / "verdict.md"
+CONFIGURATION = DOCS / "configuration.md"
 TABLE = re.compile(r"(<!-- written by [^\n]+ -->\n).*?(<!-- end -->)", re.DOTALL)
 SECTION = re.compile(r"^    # (.+): (Evidence\w+)\n((?:    [A-Z_]+ = .+\n)+)", re.MULTILINE)
 HEADER = "# The command line\n\nMade by `make docs` from `blindai --help`; not edited by hand.\n"
@@ -31,9 +35,68 @@ def render(parser: argparse.ArgumentParser) -> str:
 
 def render_verdict(text: str) -> str:
     """Return the text with the table of reason codes between its marks."""
+    return _between_marks(text, _reasons())
+
+
+def render_configuration(text: str) -> str:
+    """Return the text with the tables of the settings between its marks."""
+    return _between_marks(text, "\n" + "\n".join(_settings()))
+
+
+def _between_marks(text: str, written: str) -> str:
     if not TABLE.search(text):
-        raise ValueError("docs/verdict.md has lost the marks of its table")
-    return TABLE.sub(lambda match: match[1] + _reasons() + match[2], text)
+        raise ValueError("the document has lost the marks of its table")
+    return TABLE.sub(lambda match: match[1] + written + match[2], text)
+
+
+def _settings() -> Iterator[str]:
+    for table, of in TABLES.items():
+        yield f"### `[{table}]`\n\n{inspect.getdoc(of)}\n"
+        yield "| key | environment | unit | default | meaning |\n|---|---|---|---|---|"
+        for key in KEYS:
+            if key.table == table:
+                cells = (f"`{key.name}`", f"`{key.variable}`", _unit(key), _default(key), key.about.meaning)
+                yield f"| {' | '.join(cells)} |"
+        yield ""
+    for table, of in (("[[callers]]", CallerSettings), ("[[models]]", ModelSettings), ("[jwt]", JwtSettings)):
+        yield f"### `{table}`\n\n{inspect.getdoc(of)}\n"
+        yield "| key | unit | default | meaning |\n|---|---|---|---|"
+        for key in ENTRIES[table.strip("[]")]:
+            yield f"| `{key.name}` | {_unit(key)} | {_default(key)} | {key.about.meaning} |"
+        yield ""
+
+
+def _unit(key: Key) -> str:
+    about = key.about
+    unit = ", ".join(f'`"{choice}"`' for choice in about.choices) or about.unit
+    if key.kind is Kind.LIST:
+        unit = f"list of {unit}"
+    elif key.kind is Kind.BOOLEAN:
+        unit = "`true`, `false`"
+    if about.most in (MOST, MOST_SECONDS):
+        return unit
+    return f"{unit}, {f'{about.least} to' if about.least == 0 else 'at most'} {about.most}"
+
+
+def _default(key: Key) -> str:
+    if key.is_required:
+        return "required"
+    if key.about.default or key.default in (None, "", ()):
+        return key.about.default or "none"
+    match key.default:
+        case bool():
+            return f"`{str(key.default).lower()}`"
+        case str():
+            return f'`"{key.default}"`'
+        case float():
+            return f"{key.default:g}"
+    return f"{key.default}{_in_words(key)}"
+
+
+def _in_words(key: Key) -> str:
+    sizes = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")) if key.about.unit.startswith("bytes") else ()
+    fitting = (f" ({key.default // size} {name})" for size, name in sizes if key.default % size == 0)
+    return next(fitting, "") if key.default else ""
 
 
 def _reasons() -> str:
@@ -128,3 +191,4 @@ def _example(epilog: str) -> tuple[str, str]:
 if __name__ == "__main__":
     TARGET.write_text(render(build_parser()), encoding="utf-8")
     VERDICT.write_text(render_verdict(VERDICT.read_text("utf-8")), encoding="utf-8")
+    CONFIGURATION.write_text(render_configuration(CONFIGURATION.read_text("utf-8")), encoding="utf-8")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import blindai
+from blindai.server.settings import load_settings
+from blindai.server.settings.entries import ENTRIES
+from blindai.server.settings.tables import KEYS
 from tests.repository.tree import ROOT
 
 TARGETS = frozenset({"demo", "test"})
@@ -35,6 +39,44 @@ def test_the_documents_are_in_step(check_readme: ModuleType, capsys: pytest.Capt
     code = check_readme.main()
     assert capsys.readouterr().err == ""
     assert code == 0
+
+
+def test_a_setting_that_the_document_does_not_know_is_found(
+    check_readme: ModuleType,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """docs/configuration.md with another default than the code's is out of step."""
+    document = tmp_path / "configuration.md"
+    text = check_readme.docs.CONFIGURATION.read_text("utf-8")
+    document.write_text(text.replace("| 9924 |", "| 9925 |"), "utf-8")
+    monkeypatch.setattr(check_readme.docs, "CONFIGURATION", document)
+    assert check_readme.main() == 1
+    assert "docs/configuration.md differs from blindai.server.settings" in capsys.readouterr().err
+    document.write_text(check_readme.docs.render_configuration(document.read_text("utf-8")), "utf-8")
+    assert document.read_text("utf-8") == text
+
+
+def test_every_key_of_the_settings_is_in_the_document() -> None:
+    """Each key has its row, with the variable that sets it; each variable is one that the server takes."""
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    for key in KEYS:
+        assert f"| `{key.name}` | `{key.variable}` | " in text
+    for key in [key for entries in ENTRIES.values() for key in entries]:
+        assert f"| `{key.name}` | " in text
+
+
+def test_the_example_of_the_settings_loads(tmp_path: Path) -> None:
+    """The file in docs/configuration.md is one that the server takes, and so is its variable."""
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "blindai.toml"
+    file.write_text(example, "utf-8")
+    (name, value) = re.findall(r"`(BLINDAI_LIMITS_[A-Z_]+)=(\d+)`", text)[0]
+    loaded = load_settings(file, {name: value}, {})
+    assert loaded.settings.callers[0].name == "alice"
+    assert loaded.settings.max_models == int(value)
 
 
 @pytest.mark.parametrize(
