@@ -20,7 +20,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One claim. `source` is where it was found: evidence, collateral, keyset, channel, policy, receipt or proof.
+    """One claim. `source` is where it was found: evidence, collateral, keyset, channel, policy, receipt, proof.
 
     `accepted_by` is the line of a policy that would accept a failed claim as it is, where one could.
     """
