@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+
 import numpy as np
 import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from blindai.cli.main import main
+from blindai.wire.api_key import key_id, new_key
+from tests import models
+from tests.serving import running_server
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def test_health_and_metadata(client):
     assert client.get_server_metadata()["name"] == "blindai"
     metadata = client.get_model_metadata("adder")
     assert [tensor["name"] for tensor in metadata["inputs"]] == ["a", "b"]
-    assert {entry["name"] for entry in client.get_model_repository_index()} == {"adder", "echo", "mlp"}
+    assert {entry["name"] for entry in client.get_model_repository_index()} >= {"adder", "echo", "mlp"}
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -75,3 +80,28 @@ def test_a_client_without_the_certificate_is_refused(server):
         pytest.raises(Exception, match=r"(?i)certificate|ssl"),
     ):
         stranger.is_server_live()
+
+
+def test_keys_namespaces_and_the_repository_extension(tmp_path):
+    """With a key in its headers it loads, runs and unloads a model of a namespace, slash and all."""
+    key = new_key(secrets.token_bytes)
+    callers = [{"name": "alice", "role": "owner", "key_sha256": key_id(key)}]
+    stored = {"store_path": str(tmp_path / "store"), "store_key": f"file:{tmp_path / 'key'}"}
+    headers = {"Authorization": f"Bearer {key}"}
+    one = np.arange(4, dtype=np.float32)
+    tensor = triton.InferInput("x", [4], "FP32")
+    tensor.set_data_from_numpy(one)
+    with running_server(callers=callers, **stored) as server:
+        uploaded = server.request("PUT", "/v2/repository/models/doubles", models.identity(), headers)
+        assert uploaded.json()["name"] == "alice/doubles"
+        options = {"ca_certs": str(server.certificate_file)}
+        with triton.InferenceServerClient(server.address, ssl=True, ssl_options=options) as client:
+            client.unload_model("alice/doubles", headers=headers)
+            (entry,) = client.get_model_repository_index(headers=headers)
+            assert (entry["name"], entry["state"]) == ("alice/doubles", "UNLOADED")
+            client.load_model("alice/doubles", headers=headers)
+            assert client.is_model_ready("alice/doubles", headers=headers)
+            result = client.infer("alice/doubles", [tensor], headers=headers)
+            np.testing.assert_array_equal(result.as_numpy("y"), one)
+            with pytest.raises(InferenceServerException, match="asks for a key"):
+                client.load_model("alice/doubles")

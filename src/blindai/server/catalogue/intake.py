@@ -7,6 +7,7 @@ one buffer, filled from the store.
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import Protocol
 
 from blindai.errors import RequestCode, RequestError
@@ -86,6 +87,9 @@ class SealedIntake:
         self._store = store
         self._staging = staging
         self._staged: Staged | None = None
+        # An upload that is cut off is discarded while its last piece may still be on its way to the disk: a
+        # descriptor that is closed under a write is somebody else's by the time it writes.
+        self._writing = threading.Lock()
 
     @property
     def staged(self) -> Staged:
@@ -102,11 +106,11 @@ class SealedIntake:
         return self.staged.size_bytes
 
     def write(self, data: bytes | bytearray) -> None:
-        with translated():
+        with translated(), self._writing:
             self._staging.write(data)
 
     def finish(self) -> None:
-        with translated():
+        with translated(), self._writing:
             self._staged = self._staging.finish()
 
     def load(self, engine: Engine) -> LoadedModel:
@@ -115,7 +119,8 @@ class SealedIntake:
         return engine.load(content)
 
     def discard(self) -> None:
-        self._staging.discard()
+        with self._writing:
+            self._staging.discard()
 
 
 def filled(blob: Blob) -> ModelBytes:
