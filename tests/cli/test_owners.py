@@ -260,7 +260,7 @@ def test_who_one_is(keys, peer):
 def test_keys_are_added_and_removed_by_id(keys, peer):
     """And never by themselves."""
     _answers(peer, {})
-    assert f"added {BOB}" in keys("add", peer.address, BOB, "--simulation").err
+    assert f"invited {BOB}" in keys("add", peer.address, BOB, "--simulation").err
     assert json.loads(keys("remove", peer.address, BOB, "--simulation", "--json").out) == {"removed": BOB}
     assert [asked.line for asked in peer.asked if asked.line != "GET /v2"] == [
         f"PUT /v2/caller/keys/{BOB}",

@@ -105,7 +105,10 @@ def test_a_second_key_is_a_stranger_until_it_is_added(connected):
     alice, laptop = connected("alice"), connected("alice-laptop")
     alice.upload_model(models.identity("FP32"), name="bound")
     assert _refused(lambda: laptop.upload_model(models.identity("FP32"), name="other")) == "namespace-bound"
+    assert _refused(laptop.join_namespace) == "namespace-bound"
     alice.add_key(key_id(KEYS["alice-laptop"]))
+    assert _refused(lambda: laptop.predict("bound", INPUT)) == "model-not-found"
+    laptop.join_namespace()
     assert "y" in laptop.predict("bound", INPUT)
     laptop.delete_model("bound")
     alice.remove_key(key_id(KEYS["alice-laptop"]))

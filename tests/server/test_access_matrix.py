@@ -67,7 +67,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     claims = {
         "iss": ISSUER,
         "sub": "frank",
-        "aud": "localhost",
+        "aud": "blindai:localhost",
         "exp": now + 3600,
         "role": "owner",
         "namespace": "frank",
@@ -79,7 +79,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         "unknown key": new_key(lambda count: b"?" * count),
         "expired": token(signing, {**claims, "exp": now - 1}),
         "forged": token(foreign, {**claims, "role": "admin"}),
-        "other audience": token(signing, {**claims, "aud": "elsewhere.example.org"}),
+        "bare audience": token(signing, {**claims, "aud": "localhost"}),
+        "other audience": token(signing, {**claims, "aud": "blindai:elsewhere.example.org"}),
         # The host wrote a second alice into the settings. Her namespace was bound before.
         "false alice": keys["mallory"],
     }
@@ -103,7 +104,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield scene
 
 
-STRANGERS = ("nobody", "unknown key", "expired", "forged", "other audience")
+STRANGERS = ("nobody", "unknown key", "expired", "forged", "bare audience", "other audience")
 KNOWN = ("admin", "alice", "bob", "dave", "frank", "false alice")
 
 # What alice's four models are to each caller: mine, given (to use), office (an admin's), or nothing.
@@ -265,9 +266,11 @@ def test_a_namespace_is_its_first_keys_whatever_the_settings_say(scene: Scene):
 
 
 def test_the_holder_of_a_namespace_lets_another_key_in_and_out(scene: Scene):
-    """A key that the owner adds is alice, until it is removed; the last key stays."""
+    """A key that the owner invites and that comes is alice, until it is removed; the last key stays."""
     other = key_id(scene.credentials["false alice"] or "")
     assert scene.ask("alice", "PUT", f"/v2/caller/keys/{other}").status == 200
+    assert scene.ask("false alice", *request_of("infer", "alice/private")).status == 404
+    assert scene.ask("false alice", "PUT", f"/v2/caller/keys/{other}").status == 200
     assert scene.ask("false alice", *request_of("infer", "alice/private")).status == 200
     assert scene.ask("alice", "DELETE", f"/v2/caller/keys/{other}").status == 200
     assert scene.ask("false alice", *request_of("infer", "alice/private")).status == 404

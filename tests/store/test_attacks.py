@@ -397,10 +397,11 @@ def test_names_of_others_are_left_alone(shelf):
 
 
 def test_a_refusal_says_which_file_and_what_to_do(shelf):
-    """An operator reads the model's name, the file's, and the way out."""
+    """An operator reads the model's id, the file's name and the way out; the model's name is its owner's."""
     flip(shelf.small, 30)
-    with pytest.raises(StoreError, match=rf"alice/small: {shelf.small.name} .*changed \[damaged\]") as caught:
+    with pytest.raises(StoreError, match=rf"model \w+: {shelf.small.name} .*changed \[damaged\]") as caught:
         Store.open(shelf.path, KEY)
+    assert "alice" not in str(caught.value)
     assert "blindai store repair" in caught.value.hint
 
 

@@ -20,7 +20,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One claim. `source` is where it was found: evidence, collateral, keyset, channel, policy, receipt, proof.
+    """One claim. `source` is where it was found: evidence, collateral, keyset, channel, policy, receipt
+    or proof.
 
     `accepted_by` is the line of a policy that would accept a failed claim as it is, where one could.
     """

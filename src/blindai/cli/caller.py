@@ -1,4 +1,4 @@
-"""`blindai keys show | add | remove`: who a server takes one for, and which keys share one's namespace."""
+"""`blindai keys show | add | join | remove`: who one is to a server, and which keys share a namespace."""
 
 from __future__ import annotations
 
@@ -24,13 +24,22 @@ def add_actions(actions: Verbs) -> None:
 
     add = actions.add_parser(
         "add",
-        help="let another key use your namespace",
-        description="Let another key use your namespace on a server as yours does: models of either can be "
-        "used, replaced and deleted by both.",
+        help="invite another key into your namespace",
+        description="Invite another key into your namespace on a server. Once its holder has come (`blindai "
+        "keys join`), models of either can be used, replaced and deleted by both.",
     )
     connection.add_arguments(add)
     add.add_argument("key_id", metavar="KEYID", help=_KEY_ID_HELP)
     add.set_defaults(run=run_add)
+
+    join = actions.add_parser(
+        "join",
+        help="come into the namespace that your key was invited to",
+        description="Come into the namespace that the server's settings give you, where another key holds it "
+        "and has invited yours. Only do so if you know whose that key is.",
+    )
+    connection.add_arguments(join)
+    join.set_defaults(run=run_join)
 
     remove = actions.add_parser(
         "remove",
@@ -55,9 +64,19 @@ def run_add(arguments: argparse.Namespace) -> None:
     with connection.connected(arguments) as client:
         client.add_key(arguments.key_id)
     if arguments.json:
-        output.json_data({"added": arguments.key_id})
+        output.json_data({"invited": arguments.key_id})
     else:
-        output.talk(f"added {arguments.key_id}")
+        output.talk(f"invited {arguments.key_id}; with that key: blindai keys join {arguments.address}")
+
+
+def run_join(arguments: argparse.Namespace) -> None:
+    with connection.connected(arguments) as client:
+        client.join_namespace()
+        namespace = client.caller().namespace
+    if arguments.json:
+        output.json_data({"joined": namespace})
+    else:
+        output.talk(f"this key is {namespace} now, too")
 
 
 def run_remove(arguments: argparse.Namespace) -> None:

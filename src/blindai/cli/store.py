@@ -121,6 +121,8 @@ def repair_store(arguments: argparse.Namespace) -> None:
 
 
 def rotate_store(arguments: argparse.Namespace) -> None:
+    if arguments.new_key is not None:
+        _check_no_weaker(arguments.key, arguments.new_key)
     new_key = None if arguments.new_key is None else _key(arguments.new_key, may_make=True)
     try:
         opened = _opened(arguments, arguments.key)
@@ -137,6 +139,18 @@ def rotate_store(arguments: argparse.Namespace) -> None:
         output.json_data({"rotated": count})
     else:
         output.talk(f"models sealed under new keys: {count}")
+
+
+def _check_no_weaker(old: str, new: str) -> None:
+    """Owners saw the old kind of key in the keyset when they uploaded. They were not asked again."""
+    from blindai.store.keys.open import open_source  # noqa: PLC0415  no other verb needs it
+
+    before, after = (open_source(text, simulation=True).name for text in (old, new))
+    if after in ("file", "gramine-mrsigner") and before not in (after, "file"):
+        raise UsageError(
+            f"models that were sealed with {before} are not put under {after}, which protects them less",
+            hint="their owners can upload them to a server that seals so",
+        )
 
 
 def _opened(arguments: argparse.Namespace, key: str) -> Store:

@@ -154,6 +154,10 @@ class AsyncClient(VerifiedServer):
         """As `Client.add_key`."""
         await self._send(calls.add_key(key_id))
 
+    async def join_namespace(self) -> None:
+        """As `Client.join_namespace`."""
+        await self._run(calls.join_namespace(), timeout_seconds=None)
+
     async def remove_key(self, key_id: str) -> None:
         """As `Client.remove_key`."""
         await self._send(calls.remove_key(key_id))

@@ -17,8 +17,8 @@ _HINTS = {
     "somebody else looks like none",
     "model-invalid": "export the model to ONNX first, e.g. with torch.onnx.export",
     "name-invalid": "give another name: name= (Python), --name (command line)",
-    "namespace-bound": "use the key that the namespace was first used with, and add this one to it: "
-    "client.add_key(KEYID) (Python), `blindai keys add HOST KEYID`",
+    "namespace-bound": "with the key that holds it: client.add_key(KEYID), `blindai keys add HOST KEYID`; "
+    "then, if you expected to share it, with yours: client.join_namespace(), `blindai keys join HOST`",
     "quota-exceeded": "delete a model first, or ask the operator for more; client.caller() and `blindai keys "
     "show HOST` show both numbers",
     "rate-limited": "this key has used up its requests for now: wait, or ask the operator for more a minute",

@@ -195,11 +195,16 @@ class Client(VerifiedServer):
         return self._send(calls.caller())
 
     def add_key(self, key_id: str) -> None:
-        """Let another key use one's own namespace as this one does.
+        """Invite another key into one's own namespace: once it has come, it may do there what this one may.
 
+        Whoever holds it comes with `join_namespace`, so that nobody finds themselves in a stranger's.
         key_id: what `blindai keys new` printed next to the key, or what `caller().key_id` says for it.
         """
         self._send(calls.add_key(key_id))
+
+    def join_namespace(self) -> None:
+        """Come into one's own namespace, which another key holds and invited this one to."""
+        self._run(calls.join_namespace(), timeout_seconds=None)
 
     def remove_key(self, key_id: str) -> None:
         """Take a key from one's own namespace: from now on it is a stranger there."""

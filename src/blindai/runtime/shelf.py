@@ -32,8 +32,7 @@ class Shelf:
         Raises RequestError (storage-full) if there is no room; the model is then still the caller's.
         """
         with self._lock:
-            old = self._places.get(replacing) if replacing is not None else None
-            closing = self._make_room(size_bytes - (0 if old is None else old.size_bytes))
+            closing = self._make_room(size_bytes, without=replacing)
             self._places[key] = _Place(size_bytes, pinned, model)
         _close(closing)
 
@@ -107,10 +106,11 @@ class Shelf:
             closing = [place] if place.retired and place.leases == 0 else []
         _close(closing)
 
-    def _make_room(self, size_bytes: int) -> list[_Place]:
+    def _make_room(self, size_bytes: int, without: str | None = None) -> list[_Place]:
         """Take idle models off the shelf, the longest unused first; return those to close."""
-        used = sum(place.size_bytes for place in self._places.values())
-        idle = [key for key, place in self._places.items() if not place.pinned and place.leases == 0]
+        staying = {key: place for key, place in self._places.items() if key != without}
+        used = sum(place.size_bytes for place in staying.values())
+        idle = [key for key, place in staying.items() if not place.pinned and place.leases == 0]
         leaving = []
         for key in idle:
             if used + size_bytes <= self._max_bytes:

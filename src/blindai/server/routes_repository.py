@@ -92,10 +92,21 @@ class RepositoryRoutes:
         request.body.check_declared(self._uploads.max_model_bytes)
         self._admission.check(request.caller, request.parameters["model"], declared)
 
-        with self._uploads.slot(request.caller.key_id):
+        with (
+            self._uploads.slot(request.caller.key_id),
+            self._uploads.counted(request.caller.key_id) as count,
+        ):
+
+            def admit(size: int) -> None:
+                arriving = count(size)
+                elsewhere = arriving.of_all - arriving.of_caller
+                self._admission.check(
+                    request.caller, request.parameters["model"], arriving.of_caller, elsewhere
+                )
+
             intake = await self._uploads.on_thread(lambda: self._admission.intake(name))
             try:
-                await self._uploads.receive(request.body, intake, expected)
+                await self._uploads.receive(request.body, intake, expected, admit)
                 entry, replaced = await self._on_loader(
                     lambda: self._admission.commit(request.caller, name, intake, sharing)
                 )
@@ -122,8 +133,9 @@ class RepositoryRoutes:
 
     async def _share(self, request: Request) -> Response:
         self._check_open()
-        entry = self._find(request, Action.SHARE)
+        self._find(request, Action.SHARE)
         body = _object(await self._json(request))
+        entry = self._find(request, Action.SHARE)  # again: the caller may have lost it while the body came
         shared_with = body.get("shared_with", [])
         if not isinstance(shared_with, list):
             raise RequestError(RequestCode.MALFORMED, "shared_with is not a list")

@@ -51,8 +51,8 @@ class Services:
         self._served = ServedTime(store)
         self._limits = limits = _catalogue_limits(settings)
         keeping = MemoryKeeping() if store is None else SealedKeeping(store)
-        self._namespaces = Namespaces(keeping)
         self._entries = Entries(Entry(model, limits.model) for model in keeping.models())
+        self._namespaces = Namespaces(self._entries, keeping)
         self._catalogue = Catalogue(
             self._entries, keeping, self._shelf, self._engine, now=unix_seconds, served=self._served
         )
@@ -141,8 +141,13 @@ class Services:
         return tuple(str(entry.record.name) for entry in self._entries.all() if entry.startup)
 
     def upkeep(self) -> Upkeep:
-        unused_days = self._settings.delete_unused_days
-        return Upkeep(self._catalogue, self._served, self._storing, unused_days=unused_days)
+        return Upkeep(
+            self._catalogue,
+            self._served,
+            self._storing,
+            unused_days=self._settings.delete_unused_days,
+            forget=self._forget,
+        )
 
     def gauges(self, *, keyset_expires: Gauge, connections: Gauge) -> Gauges:
         """Return where the metrics of this moment come from."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from blindai import private_file
 from blindai.errors import StoreError, StoreFault
 from blindai.server.settings import Settings
+from blindai.store import inspection
 from blindai.store.folder import Folder
 from blindai.store.keys import open_source
 from blindai.store.store import Store
 
 MEMORY = "memory"
 _PASSING = "passing-"  # folders of stores whose key ends with their process
+_OURS = re.compile(f"{_PASSING}[0-9a-f]{{32}}")
 
 
 @contextlib.contextmanager
@@ -41,12 +43,11 @@ def _passing(path: Path) -> Iterator[Path]:
     """
     try:
         private_file.make_folder(path)
-        for old in path.glob(f"{_PASSING}*"):
-            with contextlib.suppress(StoreError):  # one that another server uses stays
-                locked = Folder.open(old)
-                shutil.rmtree(old, ignore_errors=True)
-                locked.close()
-        folder = Path(tempfile.mkdtemp(prefix=_PASSING, dir=path))
+        for old in path.iterdir():
+            if _OURS.fullmatch(old.name) and not old.is_symlink():
+                _remove(old)
+        folder = path / f"{_PASSING}{secrets.token_hex(16)}"
+        folder.mkdir(mode=0o700)
     except OSError as exc:
         raise StoreError(
             StoreFault.UNAVAILABLE, f"the folder of the store cannot be used: {exc.strerror}"
@@ -54,4 +55,17 @@ def _passing(path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a passing store that nobody uses. Whatever else lies in the folder stays, and the folder too."""
+    with contextlib.suppress(StoreError, OSError):
+        opened = Folder.open(folder)
+        try:
+            for name in opened.names():
+                if inspection.is_ours(name):
+                    opened.unlink(name)
+        finally:
+            opened.close()
+        folder.rmdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from blindai.errors import BlindAIError
 from blindai.server.catalogue.catalogue import Catalogue
@@ -39,7 +39,7 @@ class ServedTime:
 
 
 class Upkeep:
-    """Runs until it is cancelled; `once` is one round."""
+    """Runs until it is cancelled; `once` is one round. `forget` is told the label of what is deleted."""
 
     def __init__(
         self,
@@ -48,11 +48,13 @@ class Upkeep:
         threads: BoundedThreads,
         *,
         unused_days: int,
+        forget: Callable[[str], None],
     ) -> None:
         self._catalogue = catalogue
         self._served = served
         self._threads = threads
         self._unused_days = unused_days
+        self._forget = forget
 
     async def run(self) -> None:
         while True:
@@ -68,6 +70,7 @@ class Upkeep:
             self._served.keep(self._catalogue.take_uses())
             if self._unused_days:
                 for entry in self._catalogue.remove_unused(self._unused_days * _DAY_SECONDS):
+                    self._forget(entry.label)
                     _log.info("deleted model %s: nobody used it for %d days", entry.label, self._unused_days)
         except BlindAIError as exc:
             _log.warning("upkeep failed: %s", exc)

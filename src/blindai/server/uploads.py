@@ -30,6 +30,14 @@ class UploadLimits:
     budget: Budget
 
 
+@dataclass(frozen=True)
+class Arriving:
+    """Bytes of uploads that run: of one caller, and of all."""
+
+    of_caller: int
+    of_all: int
+
+
 class Uploads:
     """A bounded number of uploads at a time, over all and for each caller. For the event loop's thread only.
 
@@ -40,6 +48,7 @@ class Uploads:
         self._limits = limits
         self._threads = threads
         self._running: Counter[str] = Counter()
+        self._arrived: Counter[str] = Counter()  # bytes of the uploads that run
 
     @property
     def max_model_bytes(self) -> int:
@@ -60,8 +69,32 @@ class Uploads:
             if not self._running[key_id]:
                 del self._running[key_id]
 
-    async def receive(self, body: Body, intake: Intake, expected_sha256: str | None) -> None:
-        """Write the whole body into `intake`, and finish it. Raises RequestError."""
+    @contextlib.contextmanager
+    def counted(self, key_id: str) -> Iterator[Callable[[int], Arriving]]:
+        """Lend a counter of what arrives in one upload; it tells what arrives in all of them."""
+        mine = 0
+
+        def count(size: int) -> Arriving:
+            nonlocal mine
+            mine += size
+            self._arrived[key_id] += size
+            return Arriving(self._arrived[key_id], self._arrived.total())
+
+        try:
+            yield count
+        finally:
+            self._arrived[key_id] -= mine
+            if not self._arrived[key_id]:
+                del self._arrived[key_id]
+
+    async def receive(
+        self, body: Body, intake: Intake, expected_sha256: str | None, admit: Callable[[int], None]
+    ) -> None:
+        """Write the whole body into `intake`, and finish it. Raises RequestError.
+
+        `admit` is told the size of each piece before it is written, and may raise: a body that does not say
+        its length would else be counted when all of it lies on the disk.
+        """
         piece = bytearray()
         held = 0
         async for chunk in body.chunks(max_bytes=self._limits.max_model_bytes):
@@ -70,8 +103,10 @@ class Uploads:
                 held += len(chunk)
             piece += chunk
             if len(piece) >= _PIECE_BYTES:
+                admit(len(piece))
                 await self.on_thread(functools.partial(intake.write, piece))
                 piece = bytearray()
+        admit(len(piece))
         await self.on_thread(functools.partial(_finish, intake, piece))
         if expected_sha256 is not None and not hmac.compare_digest(expected_sha256, intake.sha256):
             raise RequestError(

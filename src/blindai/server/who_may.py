@@ -12,6 +12,8 @@ from blindai.server.callers.keys import KeyHolder
 from blindai.server.callers.tokens import Tokens, TokenSettings
 from blindai.server.settings import CallerSettings, JwtSettings, Settings
 
+AUDIENCE_PREFIX = "blindai:"  # of a token's "aud": "blindai:inference.example.org"
+
 
 def known_callers(settings: Settings, names: Sequence[str]) -> Callers:
     """Return whom this server knows. Raises UsageError for settings that would open it unasked."""
@@ -62,4 +64,7 @@ def _holder(caller: CallerSettings) -> KeyHolder:
 def _tokens(jwt: JwtSettings | None, names: Sequence[str]) -> Tokens | None:
     if jwt is None:
         return None
-    return Tokens(TokenSettings(jwt.jwks, jwt.issuer, jwt.role_claim, jwt.namespace_claim), names)
+    # The names are the host's to choose. With the bare name, a token that alice showed to the operator's wiki
+    # would be good here, once the host calls this server so.
+    audiences = [f"{AUDIENCE_PREFIX}{name}" for name in names]
+    return Tokens(TokenSettings(jwt.jwks, jwt.issuer, jwt.role_claim, jwt.namespace_claim), audiences)

@@ -38,13 +38,24 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Binding:
+    """Whose a namespace is: `keys` hold it, `invited` are let in by one of them and have not come yet."""
+
+    keys: tuple[str, ...] = ()
+    invited: tuple[str, ...] = ()
+
+
+UNBOUND = Binding()
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """The state of a store. Never changed: a change makes the next one."""
 
     keys: tuple[Key, ...]  # of the models' files; new ones are sealed under the last
     revision: int = 0
     served_seconds: int = 0
-    bindings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
     entries: Mapping[ModelName, Entry] = field(default_factory=dict)
 
     @property
@@ -68,9 +79,9 @@ class Catalogue:
         gone = set(names)
         return replace(self, entries={name: e for name, e in self.entries.items() if name not in gone})
 
-    def with_binding(self, namespace: str, keys: tuple[str, ...]) -> Catalogue:
-        bindings = {**self.bindings, namespace: keys}
-        return replace(self, bindings={name: keys for name, keys in bindings.items() if keys})
+    def with_binding(self, namespace: str, binding: Binding) -> Catalogue:
+        bindings = {**self.bindings, namespace: binding}
+        return replace(self, bindings={name: held for name, held in bindings.items() if held.keys})
 
     def with_uses(self, used: Mapping[str, int], served_seconds: int) -> Catalogue:
         """Note when models, by id, were last used; those that are gone do not matter."""
@@ -99,7 +110,10 @@ def encode(catalogue: Catalogue) -> bytes:
             "keys": [key.secret.hex() for key in catalogue.keys],
         }
     ]
-    lines += [{"namespace": name, "keys": list(keys)} for name, keys in sorted(catalogue.bindings.items())]
+    lines += [
+        {"namespace": name, "keys": list(binding.keys), "invited": list(binding.invited)}
+        for name, binding in sorted(catalogue.bindings.items())
+    ]
     lines += [
         {"model": record.encode(entry.model), "file": entry.file}
         for _, entry in sorted(catalogue.entries.items())
@@ -122,10 +136,12 @@ def decode(data: bytes) -> Catalogue:
         ) from exc
 
 
-def check_binding(namespace: str, keys: tuple[str, ...]) -> None:
-    """Raise StoreError (malformed) unless a binding can be read back."""
+def check_binding(namespace: str, binding: Binding) -> None:
+    """Raise StoreError (malformed) unless a binding can be read back. "" is the server's own shelf."""
+    keys = (*binding.keys, *binding.invited)
     try:
-        check_namespace(namespace)
+        if namespace:
+            check_namespace(namespace)
     except RequestError as exc:
         raise StoreError(StoreFault.MALFORMED, str(exc)) from exc
     if len(keys) > MAX_BOUND_KEYS or len(set(keys)) != len(keys) or not all(map(is_key_id, keys)):
@@ -142,14 +158,14 @@ def _decode(data: bytes) -> Catalogue:
     keys = tuple(Key(bytes.fromhex(secret)) for secret in head["keys"])
     if head["format"] != _FORMAT or not keys or any(len(key.secret) != KEY_BYTES for key in keys):
         raise ValueError("another format")
-    bindings: dict[str, tuple[str, ...]] = {}
+    bindings: dict[str, Binding] = {}
     entries: dict[ModelName, Entry] = {}
     for line in rest:
         if "model" in line:
             model = record.decode(line["model"])
             entries[model.name] = Entry(model, line["file"])
         else:
-            bindings[line["namespace"]] = tuple(line["keys"])
+            bindings[line["namespace"]] = Binding(tuple(line["keys"]), tuple(line["invited"]))
     return Catalogue(keys, head["revision"], head["served_seconds"], bindings, entries)
 
 

@@ -43,13 +43,16 @@ def faults(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[Entry, StoreE
 
 
 def open_model(folder: Folder, catalogue: Catalogue, entry: Entry) -> Blob:
+    """Return a model's bytes. Errors, which are logged, call it by its id: its name is its owner's."""
     try:
         blob = Blob(folder, entry.file, catalogue.keys, Place(Kind.MODEL, entry.file))
     except StoreError as error:
-        raise StoreError(error.fault, f"{entry.model.name}: {_plain(error)}", hint=_REPAIR) from error
+        raise StoreError(error.fault, f"model {entry.model.id}: {_plain(error)}", hint=_REPAIR) from error
     if blob.size_bytes != entry.model.size_bytes:
         blob.close()
-        raise StoreError(StoreFault.DAMAGED, f"{entry.model.name}: {entry.file} has another size than it had")
+        raise StoreError(
+            StoreFault.DAMAGED, f"model {entry.model.id}: {entry.file} has another size than it had"
+        )
     return blob
 
 
@@ -61,7 +64,7 @@ def check_bytes(folder: Folder, catalogue: Catalogue, entry: Entry, progress: Ca
             digest.update(piece)
             progress(len(piece))
     if digest.hexdigest() != entry.model.sha256:
-        raise StoreError(StoreFault.DAMAGED, f"{entry.model.name}: {entry.file} holds another model")
+        raise StoreError(StoreFault.DAMAGED, f"model {entry.model.id}: {entry.file} holds another model")
 
 
 def leftovers(folder: Folder, catalogue: Catalogue) -> list[str]:
@@ -97,3 +100,8 @@ def _unnamed(folder: Folder, catalogue: Catalogue) -> list[str]:
 
 def _plain(error: StoreError) -> str:
     return str(error).removesuffix(f" [{error.fault}]")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file's name is one that a store gives."""
+    return name == catalogues.NAME or name.endswith((MODEL_SUFFIX, NEW_SUFFIX))

@@ -20,7 +20,7 @@ from blindai.errors import StoreError, StoreFault
 from blindai.store import catalogue as catalogues
 from blindai.store import inspection, record, rotation
 from blindai.store import repair as repairing
-from blindai.store.catalogue import Entry
+from blindai.store.catalogue import Binding, Entry
 from blindai.store.folder import Folder
 from blindai.store.ledger import Ledger
 from blindai.store.record import StoredModel as StoredModel
@@ -92,7 +92,7 @@ class Store:
         with self._lock:
             file = self._ledger.catalogue.file_of(model.name.namespace, model.sha256)
             if file is None:
-                raise _missing(model.name)
+                raise _missing(model.id)
             return inspection.open_model(self._ledger.folder, self._ledger.catalogue, Entry(model, file))
 
     # Putting a model there: stage, finish, look at it, commit.
@@ -138,7 +138,7 @@ class Store:
                 record.check(model)
                 entry = catalogue.entries.get(model.name)
                 if entry is None or _identity(entry.model) != _identity(model):
-                    raise _missing(model.name)
+                    raise _missing(model.id)
                 catalogue = catalogue.with_model(model, entry.file)
             self._ledger.replace(catalogue)
 
@@ -146,18 +146,22 @@ class Store:
         with self._lock:
             for name in names:
                 if name not in self._ledger.catalogue.entries:
-                    raise _missing(name)
+                    raise StoreError(StoreFault.MISSING, "the store has no model of this name")
             self._ledger.replace(self._ledger.catalogue.without(names))
 
     def bound_keys(self, namespace: str) -> tuple[str, ...]:
         """Return the key ids that a namespace belongs to; none before it is bound."""
-        return self._ledger.catalogue.bindings.get(namespace, ())
+        return self.binding(namespace).keys
 
-    def bind(self, namespace: str, keys: tuple[str, ...]) -> None:
+    def binding(self, namespace: str) -> Binding:
+        return self._ledger.catalogue.bindings.get(namespace, catalogues.UNBOUND)
+
+    def bind(self, namespace: str, keys: tuple[str, ...], invited: tuple[str, ...] = ()) -> None:
         """Say whose a namespace is. No keys at all unbind it."""
-        catalogues.check_binding(namespace, keys)
+        binding = Binding(keys, invited)
+        catalogues.check_binding(namespace, binding)
         with self._lock:
-            self._ledger.replace(self._ledger.catalogue.with_binding(namespace, keys))
+            self._ledger.replace(self._ledger.catalogue.with_binding(namespace, binding))
 
     @property
     def revision(self) -> int:
@@ -223,8 +227,8 @@ def _identity(model: StoredModel) -> tuple[str, str, int]:
     return model.id, model.sha256, model.size_bytes
 
 
-def _missing(name: ModelName) -> StoreError:
-    return StoreError(StoreFault.MISSING, f"the store has no model {name} with these bytes")
+def _missing(model_id: str) -> StoreError:
+    return StoreError(StoreFault.MISSING, f"the store has no model {model_id} with these bytes")
 
 
 @contextmanager

@@ -77,14 +77,15 @@ def sharing(visibility: object, shared_with: Iterable[object]) -> Sharing:
     """Check a visibility and its key ids. Raises RequestError (malformed)."""
     if not isinstance(visibility, str) or visibility not in list(Visibility):
         raise _malformed(f"the visibility of a model is one of {', '.join(Visibility)}")
-    keys = tuple(dict.fromkeys(shared_with))
-    if len(keys) > MAX_SHARES or not all(is_key_id(key) for key in keys):
+    given = list(shared_with)
+    keys = tuple(dict.fromkeys(str(key) for key in given))
+    if len(keys) > MAX_SHARES or not all(is_key_id(key) for key in given):
         raise _malformed(
             f"a model is shared with at most {MAX_SHARES} key ids of 64 lower-case hexadecimal digits"
         )
     if bool(keys) != (visibility == Visibility.SHARED):
         raise _malformed("a shared model names the key ids it is shared with; others name none")
-    return Sharing(Visibility(visibility), tuple(str(key) for key in keys))
+    return Sharing(Visibility(visibility), keys)
 
 
 def _malformed(message: str) -> RequestError:

@@ -14,6 +14,7 @@ from blindai.server.catalogue.keeping import Keeping
 from blindai.server.catalogue.namespaces import check_may_upload
 from blindai.server.catalogue.refusals import fixed
 from blindai.server.catalogue.room import CatalogueLimits, Room
+from blindai.store.catalogue import UNBOUND, Binding
 from blindai.store.record import StoredModel
 from blindai.wire.access import Sharing
 from blindai.wire.model_name import ModelName
@@ -42,10 +43,13 @@ class Admission:
         self._now = now
         self._served = served
 
-    def check(self, caller: Caller, text: str, size_bytes: int) -> ModelName:
-        """Return the name that a model would get. RequestError if the caller could not upload it."""
+    def check(self, caller: Caller, text: str, size_bytes: int, elsewhere_bytes: int = 0) -> ModelName:
+        """Return the name that a model would get. RequestError if the caller could not upload it.
+
+        `elsewhere_bytes` arrive at this moment from other callers.
+        """
         name = ModelName.parse(text, caller.namespace)
-        self._check(caller, name, size_bytes)
+        self._check(caller, name, size_bytes, elsewhere_bytes)
         return name
 
     def intake(self, name: ModelName) -> Intake:
@@ -83,12 +87,14 @@ class Admission:
         self._shelf.put(record.id, model, size_bytes, pinned=True)
         self._entries.put(Entry(record, limits, startup=True))
 
-    def _check(self, caller: Caller, name: ModelName, size_bytes: int) -> None:
-        check_may_upload(caller, name, self._keeping.bound_keys(name.namespace))
+    def _check(self, caller: Caller, name: ModelName, size_bytes: int, elsewhere_bytes: int = 0) -> None:
+        check_may_upload(caller, name, self._keeping.binding(name.namespace))
         replaced = self._entries.get(name)
         if replaced is not None and replaced.startup:
             raise fixed("a model of this name was given when the server started: choose another name")
-        self._room.check(caller, name, size_bytes, self._entries.all(), replaced)
+        entries = self._entries.all()
+        self._room.check_stored(entries, replaced, size_bytes + elsewhere_bytes)
+        self._room.check(caller, name, size_bytes, entries, replaced)
 
     def _enter(
         self, caller: Caller, name: ModelName, intake: Intake, wanted: Sharing | None, model: LoadedModel
@@ -99,8 +105,6 @@ class Admission:
             replaced = self._entries.get(name)
             sharing = wanted or default_sharing(caller, replaced)
             record = self._record(name, intake.sha256, intake.size_bytes, sharing, model)
-            if name.namespace and not self._keeping.bound_keys(name.namespace):
-                self._keeping.bind(name.namespace, (caller.key_id,))
             self._shelf.put(
                 record.id,
                 model,
@@ -109,7 +113,7 @@ class Admission:
                 replacing=None if replaced is None else replaced.key,
             )
             try:
-                self._keeping.commit(intake, record)
+                self._keep(caller, intake, record)
             except BaseException:
                 self._shelf.drop(record.id)
                 raise
@@ -118,6 +122,19 @@ class Admission:
         if replaced is not None:
             self._shelf.drop(replaced.key)
         return entry, replaced
+
+    def _keep(self, caller: Caller, intake: Intake, record: StoredModel) -> None:
+        """Commit a model, after its namespace became its uploader's: else anybody could take both."""
+        namespace = record.name.namespace
+        first = caller.is_authenticated and self._keeping.binding(namespace) == UNBOUND
+        if first:
+            self._keeping.bind(namespace, Binding((caller.key_id,)))
+        try:
+            self._keeping.commit(intake, record)
+        except BaseException:
+            if first:
+                self._keeping.bind(namespace, UNBOUND)
+            raise
 
     def _record(
         self, name: ModelName, sha256: str, size_bytes: int, sharing: Sharing, model: LoadedModel

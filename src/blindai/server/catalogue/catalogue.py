@@ -71,7 +71,7 @@ class Catalogue:
 
     def usage_of(self, caller: Caller) -> tuple[int, int]:
         """Return how many models this caller has, and their bytes; none where the namespace is not theirs."""
-        bound = self._keeping.bound_keys(caller.namespace)
+        bound = self._keeping.binding(caller.namespace).keys
         if not belongs(caller, Access(caller.namespace, bound_keys=bound)):
             return 0, 0
         return usage(self._entries.all(), caller.namespace)
@@ -170,7 +170,7 @@ class Catalogue:
         return model
 
     def _access(self, entry: Entry) -> Access:
-        return entry.access(self._keeping.bound_keys(entry.record.name.namespace))
+        return entry.access(self._keeping.binding(entry.record.name.namespace).keys)
 
 
 def _meant(caller: Caller, text: str) -> Iterator[ModelName]:

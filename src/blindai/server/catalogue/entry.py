@@ -44,8 +44,10 @@ class Entry:
         return str(self.record.name) if self.startup else self.record.id
 
     def access(self, bound_keys: tuple[str, ...]) -> Access:
+        """Return what decides who may do what. Models of the start are no one key's, but the settings'."""
         record = self.record
-        return Access(record.name.namespace, record.visibility, record.shared_with, bound_keys)
+        keys = () if self.startup else bound_keys
+        return Access(record.name.namespace, record.visibility, record.shared_with, keys)
 
     def shown(self, state: str = "READY") -> ModelEntry:
         """Return what the repository says of it."""

@@ -8,6 +8,7 @@ from blindai.errors import RequestCode, RequestError
 from blindai.runtime.engine import Engine, LoadedModel
 from blindai.server.catalogue.faults import translated
 from blindai.server.catalogue.intake import Intake, MemoryIntake, SealedIntake, filled
+from blindai.store.catalogue import UNBOUND, Binding
 from blindai.store.record import StoredModel
 from blindai.store.store import Store
 from blindai.wire.model_name import ModelName
@@ -26,8 +27,8 @@ class Keeping(Protocol):
     def load(self, model: StoredModel, engine: Engine) -> LoadedModel: ...
     def update(self, model: StoredModel) -> None: ...
     def remove(self, name: ModelName) -> None: ...
-    def bound_keys(self, namespace: str) -> tuple[str, ...]: ...
-    def bind(self, namespace: str, keys: tuple[str, ...]) -> None: ...
+    def binding(self, namespace: str) -> Binding: ...
+    def bind(self, namespace: str, binding: Binding) -> None: ...
 
 
 class MemoryKeeping:
@@ -36,7 +37,7 @@ class MemoryKeeping:
     loads_again = False
 
     def __init__(self) -> None:
-        self._bound: dict[str, tuple[str, ...]] = {}
+        self._bound: dict[str, Binding] = {}
 
     def models(self) -> tuple[StoredModel, ...]:
         return ()
@@ -56,11 +57,11 @@ class MemoryKeeping:
     def remove(self, name: ModelName) -> None:
         pass
 
-    def bound_keys(self, namespace: str) -> tuple[str, ...]:
-        return self._bound.get(namespace, ())
+    def binding(self, namespace: str) -> Binding:
+        return self._bound.get(namespace, UNBOUND)
 
-    def bind(self, namespace: str, keys: tuple[str, ...]) -> None:
-        self._bound[namespace] = keys
+    def bind(self, namespace: str, binding: Binding) -> None:
+        self._bound[namespace] = binding
 
 
 class SealedKeeping:
@@ -96,9 +97,9 @@ class SealedKeeping:
         with translated():
             self._store.remove(name)
 
-    def bound_keys(self, namespace: str) -> tuple[str, ...]:
-        return self._store.bound_keys(namespace)
+    def binding(self, namespace: str) -> Binding:
+        return self._store.binding(namespace)
 
-    def bind(self, namespace: str, keys: tuple[str, ...]) -> None:
+    def bind(self, namespace: str, binding: Binding) -> None:
         with translated():
-            self._store.bind(namespace, keys)
+            self._store.bind(namespace, binding.keys, binding.invited)

@@ -6,29 +6,40 @@ sealed list of alice's keys.
 
 from __future__ import annotations
 
-import threading
-
 from blindai.errors import RequestCode, RequestError
-from blindai.server.callers.access import Access, Action, allows
+from blindai.server.callers.access import Access, Action, allows, belongs
 from blindai.server.callers.caller import Caller, Role
+from blindai.server.catalogue.entries import Entries
 from blindai.server.catalogue.keeping import Keeping
 from blindai.server.catalogue.refusals import forbidden
+from blindai.store.catalogue import MAX_BOUND_KEYS, Binding
 from blindai.wire.model_name import ModelName
 
 
 class Namespaces:
-    """The keys of namespaces, as their owners change them."""
+    """The keys of namespaces, as their holders change them.
 
-    def __init__(self, keeping: Keeping) -> None:
+    A key that is let in has to come by itself. Otherwise whoever binds alice's namespace first could let
+    alice in, who would upload into what she takes for her own.
+    """
+
+    def __init__(self, entries: Entries, keeping: Keeping) -> None:
+        self._changes = entries.changes
         self._keeping = keeping
-        self._changes = threading.Lock()
 
     def add_key(self, caller: Caller, key_id: str) -> None:
-        """Let another key be the caller's namespace, too. Blocks. Raises RequestError."""
+        """Invite another key into the caller's namespace, or come in with one's own, once it is invited.
+
+        Blocks. Raises RequestError.
+        """
         with self._changes:
-            keys = self._own_keys(caller)
+            binding = self._keeping.binding(caller.namespace)
+            if key_id == caller.key_id and key_id in binding.invited:
+                self._bind(caller, (*binding.keys, key_id), _without(binding.invited, key_id))
+                return
+            keys = _own(caller, binding)
             if key_id not in keys:
-                self._keeping.bind(caller.namespace, (*keys, key_id))
+                self._bind(caller, keys, (*_without(binding.invited, key_id), key_id))
 
     def remove_key(self, caller: Caller, key_id: str) -> None:
         """Take a key's right to the caller's namespace. Blocks. Raises RequestError.
@@ -36,36 +47,48 @@ class Namespaces:
         The last one stays: without it, nobody could come back.
         """
         with self._changes:
-            keys = self._own_keys(caller)
-            left = tuple(key for key in keys if key != key_id)
+            binding = self._keeping.binding(caller.namespace)
+            left = _without(_own(caller, binding), key_id)
             if not left:
                 raise forbidden("the last key of a namespace cannot be removed: add another one first")
-            if left != keys:
-                self._keeping.bind(caller.namespace, left)
+            self._bind(caller, left, _without(binding.invited, key_id))
 
-    def _own_keys(self, caller: Caller) -> tuple[str, ...]:
-        if caller.role == Role.USER or not caller.namespace:
-            raise forbidden("the keys of a namespace are its owner's to add and remove")
-        keys = self._keeping.bound_keys(caller.namespace)
-        if keys and caller.key_id not in keys:
-            raise _bound()
-        return keys or (caller.key_id,)
+    def _bind(self, caller: Caller, keys: tuple[str, ...], invited: tuple[str, ...]) -> None:
+        if len(keys) + len(invited) > MAX_BOUND_KEYS:
+            raise forbidden(f"a namespace has at most {MAX_BOUND_KEYS} keys")
+        binding = Binding(keys, invited)
+        if binding != self._keeping.binding(caller.namespace):
+            self._keeping.bind(caller.namespace, binding)
 
 
-def check_may_upload(caller: Caller, name: ModelName, bound_keys: tuple[str, ...]) -> None:
+def _own(caller: Caller, binding: Binding) -> tuple[str, ...]:
+    if caller.role == Role.USER or not caller.is_authenticated:
+        raise forbidden("the keys of a namespace are its owner's to add and remove")
+    if not belongs(caller, Access(caller.namespace, bound_keys=binding.keys)):
+        raise _bound(caller, binding)
+    return binding.keys or (caller.key_id,)
+
+
+def _without(keys: tuple[str, ...], key_id: str) -> tuple[str, ...]:
+    return tuple(key for key in keys if key != key_id)
+
+
+def check_may_upload(caller: Caller, name: ModelName, binding: Binding) -> None:
     """Raise RequestError (forbidden, namespace-bound) unless the caller may put a model of this name there.
 
     What is there already makes no difference to the answer.
     """
-    if allows(caller, Action.UPLOAD, Access(name.namespace, bound_keys=bound_keys)):
+    if allows(caller, Action.UPLOAD, Access(name.namespace, bound_keys=binding.keys)):
         return
-    if caller.role != Role.USER and name.namespace and name.namespace == caller.namespace:
-        raise _bound()
+    own_by_name = name.namespace == caller.namespace and (name.namespace or caller.role == Role.ADMIN)
+    if caller.role != Role.USER and own_by_name:
+        raise _bound(caller, binding)
     raise forbidden("you cannot upload models of this name")
 
 
-def _bound() -> RequestError:
-    return RequestError(
-        RequestCode.NAMESPACE_BOUND,
-        "this namespace belongs to another key than yours: whoever holds that can add yours",
-    )
+def _bound(caller: Caller, binding: Binding) -> RequestError:
+    if caller.key_id in binding.invited:
+        message = "this namespace belongs to another key, which has invited yours: come in first"
+    else:
+        message = "this namespace belongs to another key than yours: whoever holds that can invite yours"
+    return RequestError(RequestCode.NAMESPACE_BOUND, message)

@@ -43,8 +43,6 @@ class Room:
         """Raise RequestError (storage-full, quota-exceeded) unless a model of this size fits."""
         gone = 0 if replaced is None else replaced.record.size_bytes
         self.check_count(len(entries) + (replaced is None))
-        if stored_bytes(entries) - gone + size_bytes > self._limits.max_stored_bytes:
-            raise _full(f"the server keeps at most {self._limits.max_stored_bytes} bytes of models")
         self._shelf.check_room(size_bytes - (gone if self._fixed else 0))
         count, held = usage(entries, name.namespace)
         most = caller.quota.max_models or self._limits.caller_max_models
@@ -53,6 +51,12 @@ class Room:
         most = caller.quota.max_model_bytes or self._limits.caller_max_model_bytes
         if most and held - gone + size_bytes > most:
             raise _over_quota(f"your models may have at most {most} bytes in all")
+
+    def check_stored(self, entries: Sequence[Entry], replaced: Entry | None, size_bytes: int) -> None:
+        """Raise RequestError (storage-full) if so many bytes more were too many for the server."""
+        gone = 0 if replaced is None else replaced.record.size_bytes
+        if stored_bytes(entries) - gone + size_bytes > self._limits.max_stored_bytes:
+            raise _full(f"the server keeps at most {self._limits.max_stored_bytes} bytes of models")
 
     def check_count(self, count: int) -> None:
         """Raise RequestError (storage-full) if the server would have too many models."""
