@@ -163,6 +163,7 @@ def main() -> int:
     if arguments.seed < 1:
         parser.error("--seed is 1 or more: libFuzzer takes 0 for the clock")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        os.environ["TMPDIR"] = folder  # of the workers: none of them may leave a file behind
         held = fuzz(
             arguments.target or list(TARGETS),
             arguments.executions,

@@ -19,7 +19,7 @@ class Target:
     """`function` and `samples` are `module:name`, imported when needed: the former is measured, and one that
     does not import leaves the others alone.
 
-    `documented` are errors beside our own that the function says it raises.
+    `errors` are those of `blindai.errors` that the function says it raises; `documented` are others.
     """
 
     function: str
@@ -28,6 +28,7 @@ class Target:
     share: int
     max_bytes: int = 64 * 1024
     documented: tuple[type[Exception], ...] = ()
+    errors: tuple[str, ...] = ("AttestationError", "UsageError")
 
     def load(self) -> tuple[Callable[[bytes], Any], list[bytes]]:
         return named(self.function), named(self.samples)()
@@ -39,6 +40,7 @@ def named(path: str) -> Any:
 
 
 SLICES = "blindai.attestation"
+CHANNEL, STORE = ("AttestationError",), ("StoreError",)
 TARGETS = {
     "base64url": Target("fuzz.cases:base64url", "fuzz.samples:texts", TEXT, 6, 4096, (ValueError,)),
     "strict-json": Target("fuzz.cases:strict_json", "fuzz.samples:objects", JSON, 16, 8192, (ValueError,)),
@@ -62,4 +64,36 @@ TARGETS = {
     "verify-snp": Target("fuzz.cases:verify", "fuzz.samples:snp_pieces", JSON, 3),
     "verify-nitro": Target("fuzz.cases:verify", "fuzz.samples:nitro_pieces", JSON, 3),
     "conclude": Target("fuzz.cases:conclude", "fuzz.samples:bundles", JSON, 3),
+    "receipt": Target("fuzz.receipts:receipt", "fuzz.receipts:receipt_recipes", JSON, 8, errors=CHANNEL),
+    "proof": Target("fuzz.receipts:proof", "fuzz.receipts:proofs", JSON, 3, errors=CHANNEL),
+    "authorization": Target(
+        "fuzz.callers:authorization", "fuzz.callers:authorizations", JSON, 8, errors=("RequestError",)
+    ),
+    "jwks": Target("fuzz.callers:jwks", "fuzz.callers:key_files", JSON, 6, 8192, (ValueError,), ()),
+    "request-texts": Target(
+        "fuzz.requests:request_texts",
+        "fuzz.requests:request_recipes",
+        JSON,
+        8,
+        8192,
+        errors=("RequestError",),
+    ),
+    "model-bundle": Target(
+        "fuzz.model_files:model_bundle", "fuzz.model_files:model_bundles", JSON, 8, 8192, (ValueError,), ()
+    ),
+    "onnx-locations": Target(
+        "fuzz.model_files:onnx_locations", "fuzz.model_files:onnx_models", BINARY, 8, 4096, (ValueError,), ()
+    ),
+    "sealed-file": Target("fuzz.stored:sealed_file", "fuzz.stored:sealed_files", JSON, 2, 8192, errors=STORE),
+    "catalogue": Target(
+        "fuzz.stored:catalogue", "fuzz.stored:stored_catalogues", JSON, 4, 16384, errors=STORE
+    ),
+    "record": Target("fuzz.stored:record", "fuzz.stored:stored_records", JSON, 3, 8192, (ValueError,), STORE),
+    "vtpm-key": Target("fuzz.hardware_keys:vtpm", "fuzz.hardware_keys:vtpm_recipes", JSON, 3, errors=STORE),
+    "snp-key": Target(
+        "fuzz.hardware_keys:snp", "fuzz.hardware_keys:snp_recipes", JSON, 4, 8192, errors=STORE
+    ),
+    "settings": Target(
+        "fuzz.settings:settings", "fuzz.settings:settings_files", JSON, 3, 8192, errors=("UsageError",)
+    ),
 }

@@ -41,7 +41,8 @@ def names_no_file(model: memoryview) -> bool:
         part = bytes(model[max(0, start - overlap) : start + _SEARCH_BYTES])
         at = part.find(_KEY)
         while at >= 0:
-            if at == 0 or part[at - 1] not in _INSIDE_A_WORD:
+            # What a later part begins with was judged at the end of the part before.
+            if (at == 0 and start == 0) or (at > 0 and part[at - 1] not in _INSIDE_A_WORD):
                 return False
             at = part.find(_KEY, at + 1)
     return True

@@ -158,14 +158,20 @@ def _decode(data: bytes) -> Catalogue:
     keys = tuple(Key(bytes.fromhex(secret)) for secret in head["keys"])
     if head["format"] != _FORMAT or not keys or any(len(key.secret) != KEY_BYTES for key in keys):
         raise ValueError("another format")
+    if any(type(head[name]) is not int or head[name] < 0 for name in ("revision", "served_seconds")):
+        raise ValueError("a count that is none")
     bindings: dict[str, Binding] = {}
     entries: dict[ModelName, Entry] = {}
     for line in rest:
         if "model" in line:
             model = record.decode(line["model"])
+            if not isinstance(line["file"], str):
+                raise ValueError("a file without a name")
             entries[model.name] = Entry(model, line["file"])
         else:
-            bindings[line["namespace"]] = Binding(tuple(line["keys"]), tuple(line["invited"]))
+            binding = Binding(tuple(line["keys"]), tuple(line["invited"]))
+            check_binding(line["namespace"], binding)
+            bindings[line["namespace"]] = binding
     return Catalogue(keys, head["revision"], head["served_seconds"], bindings, entries)
 
 

@@ -1,0 +1,243 @@
+"""Receipts and proofs: changed, signed again by the server or by a stranger, and put together from others."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
+from blindai.attestation.policy import Policy
+from blindai.attestation.trust import StapledSimulationTrust
+from blindai.channel import answer, keyset, proven
+from blindai.channel import receipt as receipts
+from blindai.channel.bundle import Bundle, Peer
+from blindai.channel.proof import Proof
+from blindai.channel.receipt import Receipt
+from blindai.errors import AttestationError
+from blindai.wire import base64url
+from fuzz import samples
+from fuzz.signing import Signed, composed, members_of, recipe_of
+
+SERVER, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
+SIGNERS = {"server": SERVER.sign, "stranger": STRANGER.sign}
+PUBLIC = SERVER.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+MODEL_SHA256 = hashlib.sha256(b"a model").hexdigest()
+SALT = bytes(range(100, 132))
+REQUEST_BODY, RESPONSE_BODY = b'{"inputs":[]}' + bytes(20), b'{"outputs":[]}'
+TRUST = StapledSimulationTrust()
+
+
+def receipt(data: bytes) -> None:
+    """What is accepted is what the server signed, to the last claim."""
+    signed = composed(members_of(data), SIGNERS)
+    with contextlib.suppress(AttestationError):
+        receipts.unverified(signed.compact)
+    claims = receipts.verify(signed.compact, PUBLIC, _kid())
+    _check_signed(signed, claims)
+    if (
+        base64url.decode(signed.compact.split(".")[0])
+        != json.dumps(_header(), separators=(",", ":")).encode()
+    ):
+        raise AssertionError("a header that is not the one of receipts")
+    if receipts.unverified(signed.compact).claims != claims.to_json():
+        raise AssertionError("shown are other claims than are proven")
+    if receipts.verify(receipts.sign(claims, SERVER, _kid()), PUBLIC, _kid()) != claims:
+        raise AssertionError("a receipt does not survive being written")
+
+
+def proof(data: bytes) -> None:
+    """Nothing is proven but what the server signed about this request and this response."""
+    recipe = members_of(data)
+    members = recipe.get("proof")
+    if not isinstance(members, dict):
+        Proof.parse(data)
+        return
+    signed = composed(members.get("receipt"), SIGNERS)
+    text = _written({**members, "receipt": signed.compact})
+    parsed = Proof.parse(text)
+    _check_parsed(parsed, json.loads(text))
+    given = recipe.get("with_bodies") is True
+    concluded = proven.conclude(
+        parsed,
+        policy=_policy(),
+        trust=TRUST,
+        floors={},
+        now=samples.NOW,
+        request_body=REQUEST_BODY if given else None,
+        response_body=RESPONSE_BODY if given else None,
+    )
+    _check_signed(signed, concluded.receipt)
+    _check_proven(concluded, parsed, given=given)
+
+
+def _check_signed(signed: Signed, claims: Receipt) -> None:
+    if signed.signer is None and signed.compact not in _genuine():
+        raise AssertionError("the server never signed this")
+    if signed.signer not in (None, "server"):
+        raise AssertionError("a stranger signed this")
+    payload = base64url.decode(signed.compact.split(".")[1])
+    if json.loads(payload) != claims.to_json():
+        raise AssertionError("other claims than were signed")
+
+
+def _check_parsed(parsed: Proof, value: dict[str, Any]) -> None:
+    heads = {**vars(parsed.request_head)}, {**vars(parsed.response_head)}
+    bodies = [value[part].pop("body") for part in ("request", "response")]
+    if heads != (value["request"], value["response"]) or parsed.receipt != value["receipt"]:
+        raise AssertionError("other heads, or another receipt, than were written")
+    for found, text in zip((parsed.request_body, parsed.response_body), bodies, strict=True):
+        if (None if found is None else base64url.encode(found)) != text:
+            raise AssertionError("another body than was written")
+    if base64url.encode(parsed.salt) != value["salt"] or parsed.bundle.to_json() != value["bundle"]:
+        raise AssertionError("another salt, or another bundle, than was written")
+
+
+def _check_proven(concluded: proven.Proven, parsed: Proof, *, given: bool) -> None:
+    claims = concluded.receipt
+    lived = keyset.DEFAULT_LIFE_SECONDS + CLOCK_SKEW_SECONDS
+    if not concluded.verdict.accepted or not -CLOCK_SKEW_SECONDS <= claims.issued_at - samples.NOW <= lived:
+        raise AssertionError("proven, and not in the keyset's life")
+    if parsed.bundle.peer.tls_spki_sha256 != samples.TLS.spki_sha256:
+        raise AssertionError("a proof of another server")
+    if claims.succeeded and claims.kind != "other" and claims.model_sha256 != MODEL_SHA256:
+        raise AssertionError("another model than the policy's")
+    sides = (
+        (claims.request, concluded.request_compared, parsed.request_body, REQUEST_BODY, _request_fields),
+        (claims.response, concluded.response_compared, parsed.response_body, RESPONSE_BODY, _response_fields),
+    )
+    for claim, compared, inside, outside, fields in sides:
+        bodies = [body for body in (inside, outside if given else None) if body is not None]
+        if claim is None or not bodies:
+            if compared:
+                raise AssertionError("compared with nothing")
+        elif not compared or any(_digest(parsed.salt, *fields(parsed), body) != claim for body in bodies):
+            raise AssertionError("proven of another body or head")
+    if claims.status != parsed.response_head.status:
+        raise AssertionError("proven of another status")
+
+
+def _digest(salt: bytes, domain: bytes, fields: list[str | None], body: bytes) -> str:
+    """Return the digest of an exchange, here once more from its description."""
+    text = domain + b"".join(
+        b"\xff" * 8 if value is None else len(value).to_bytes(8, "big") + value.encode("latin-1")
+        for value in fields
+    )
+    return base64url.encode(hmac.digest(salt, text + body, "sha256"))
+
+
+def _request_fields(parsed: Proof) -> tuple[bytes, list[str | None]]:
+    return b"blindai-request-v1\0", list(vars(parsed.request_head).values())
+
+
+def _response_fields(parsed: Proof) -> tuple[bytes, list[str | None]]:
+    status, *others = vars(parsed.response_head).values()
+    return b"blindai-response-v1\0", [str(status), *others]
+
+
+def receipt_recipes() -> list[bytes]:
+    return [json.dumps(recipe).encode() for claims in _claims() for recipe in _recipes(claims)]
+
+
+def proofs() -> list[bytes]:
+    """Return recipes of proofs, each with the parts of another beside it, which a change may put in."""
+    true = [_members(claims) for claims in _claims()]
+    others = [{**members, "bundle": None} for members in true[1:] + true[:1]]
+    return [
+        json.dumps({"proof": {**members, "receipt": recipe}, "with_bodies": bodies, "other": other}).encode()
+        for members, other, claims in zip(true, others, _claims(), strict=True)
+        for recipe, bodies in zip(_recipes(claims), (claims["status"] == 200, False, False), strict=True)
+    ] + [_written({**true[0], "receipt": next(iter(_genuine()))})]
+
+
+def _recipes(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the genuine receipt, one for the server to sign again, and one for a stranger."""
+    yield _genuine_recipe(claims)
+    yield recipe_of(_header(), claims, "server")
+    yield recipe_of(_header(), claims, "stranger")
+
+
+def _genuine_recipe(claims: dict[str, Any]) -> dict[str, Any]:
+    signature = composed(recipe_of(_header(), claims, "server"), SIGNERS).compact.rpartition(".")[2]
+    return recipe_of(_header(), claims, "server", signature)
+
+
+@cache
+def _genuine() -> frozenset[str]:
+    """Return what the server signed of its own will."""
+    return frozenset(composed(_genuine_recipe(claims), SIGNERS).compact for claims in _claims())
+
+
+@cache
+def _claims() -> tuple[dict[str, Any], ...]:
+    """Return the claims of three exchanges: served, refused, and refused before it was read."""
+    served = {
+        "id": base64url.encode(bytes(16)),
+        "kind": "inference",
+        "issued_at": samples.NOW + 60,
+        "status": 200,
+        "model": "alice/sentiment",
+        "model_sha256": MODEL_SHA256,
+        "profile": "fp32",
+        "engine": "onnxruntime 1.31.1",
+        "request": _digest(SALT, b"blindai-request-v1\0", [*_REQUEST.values()], REQUEST_BODY),
+        "response": _digest(SALT, b"blindai-response-v1\0", ["200", *_HEADERS.values()], RESPONSE_BODY),
+        "version": 1,
+    }
+    refused = _digest(SALT, b"blindai-response-v1\0", ["404", *_HEADERS.values()], RESPONSE_BODY)
+    nothing = {"model": None, "model_sha256": None, "status": 404, "response": refused}
+    return served, {**served, **nothing}, {**served, **nothing, "kind": "other", "request": None}
+
+
+_HEADERS = {"content_type": "application/json", "content_encoding": None, "inference_header_length": "14"}
+_REQUEST = {"method": "POST", "path": "/v2/models/alice%2Fsentiment/infer", **_HEADERS}
+
+
+def _members(claims: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "receipt": None,
+        "salt": base64url.encode(SALT),
+        "policy_sha256": _policy().sha256,
+        "request": {**_REQUEST, "body": base64url.encode(REQUEST_BODY)},
+        "response": {"status": claims["status"], **_HEADERS, "body": base64url.encode(RESPONSE_BODY)},
+        "bundle": _bundle().to_json(),
+    }
+
+
+def _written(members: dict[str, Any]) -> bytes:
+    """Write a proof with its sum; one that brings a sum keeps it."""
+    if "sha256" not in members:
+        members = {**members, "sha256": hashlib.sha256(_text(members)).hexdigest()}
+    return _text(members)
+
+
+def _text(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, indent=1).encode("ascii") + b"\n"
+
+
+def _header() -> dict[str, str]:
+    return {"alg": "Ed25519", "typ": "blindai-receipt+jws", "kid": base64url.encode(_kid())}
+
+
+@cache
+def _kid() -> bytes:
+    return answer.parse(_bundle().answer).keyset.sha256
+
+
+@cache
+def _bundle() -> Bundle:
+    peer = Peer.from_certificate("localhost", samples.TLS.certificate.public_bytes(Encoding.DER))
+    return Bundle(peer, samples.NONCE, samples.answer(receipt_key=PUBLIC))
+
+
+@cache
+def _policy() -> Policy:
+    return Policy.from_toml(f'{samples.policy_text()}\n[models]\nsha256 = ["{MODEL_SHA256}"]\n')
