@@ -92,10 +92,14 @@ def _lines(info: CallerInfo) -> list[tuple[str, ...]]:
     return [
         ("name", info.name or "(none: this server takes anybody)"),
         ("role", info.role),
-        ("namespace", info.namespace or "(the server's own)"),
+        (
+            "namespace",
+            info.namespace or ("(the server's own)" if info.role == "admin" or not info.key_id else "(none)"),
+        ),
         ("key id", info.key_id or "(none)"),
         ("models", _of(info.models, info.max_models)),
         ("model bytes", _of(info.model_bytes, info.max_model_bytes)),
+        *(("namespace held by", key) for key in info.namespace_keys),
         ("requests a minute", str(info.requests_per_minute or "no limit of its own")),
     ]
 

@@ -12,6 +12,13 @@ import sys
 from typing import Any, TextIO
 
 from blindai.errors import BlindAIError
+from blindai.wire import api_key
+
+# Whoever types a key where something else is meant sees it repeated in an error, and so does a build's log.
+# The second is a JSON Web Token: it begins with {" in base64url. Host names come back in small letters.
+_SECRETS = re.compile(
+    rf"{api_key.PREFIX}[A-Za-z0-9_-]{{43}}|eyJ[A-Za-z0-9_-]{{8,}}(\.[A-Za-z0-9_-]*)+", re.IGNORECASE
+)
 
 
 def data(text: str) -> None:
@@ -31,7 +38,7 @@ def json_line(value: Any) -> None:
 
 def talk(text: str) -> None:
     """Say something to the person at the terminal."""
-    _write(sys.stderr, text)
+    _write(sys.stderr, _SECRETS.sub("<secret>", text))
 
 
 def _write(stream: TextIO, text: str) -> None:

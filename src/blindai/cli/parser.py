@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from blindai.cli import output
+
 EXIT_USAGE = 1
 
 if TYPE_CHECKING:
@@ -25,4 +27,5 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(EXIT_USAGE, f"error: {message}\nhint: {self.prog} --help\n")
+        output.talk(f"error: {message}\nhint: {self.prog} --help")
+        self.exit(EXIT_USAGE)

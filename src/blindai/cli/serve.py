@@ -173,6 +173,8 @@ def _announce(ready: Ready, arguments: argparse.Namespace) -> None:
         output.talk(f"simulation root: {ready.root_sha256}")
     served = ", ".join(ready.models) or "none yet: blindai models upload"
     output.talk(f"models: {served}")
+    if ready.stored_models is not None:
+        output.talk(f"store: {ready.stored_models} models of their owners")
     output.talk(f"callers: {ready.callers or 'not told apart: whoever connects may do everything'}")
     if ready.metrics:
         output.talk(f"metrics: http://{ready.metrics}/metrics, in clear")

@@ -146,7 +146,7 @@ def _check_no_weaker(old: str, new: str) -> None:
     from blindai.store.keys.open import open_source  # noqa: PLC0415  no other verb needs it
 
     before, after = (open_source(text, simulation=True).name for text in (old, new))
-    if after in ("file", "gramine-mrsigner") and before not in (after, "file"):
+    if after in ("file", "gramine-mrsigner", "vtpm") and before not in (after, "file"):
         raise UsageError(
             f"models that were sealed with {before} are not put under {after}, which protects them less",
             hint="their owners can upload them to a server that seals so",

@@ -31,6 +31,10 @@ def authorization(key: str | None) -> dict[str, str]:
     """
     if key is None:
         return {}
+    if not isinstance(key, str):
+        raise UsageError(
+            "api_key is a text, or a plain function that returns one; async functions are not called"
+        )
     if not _VISIBLE.fullmatch(key):
         raise UsageError(
             "the API key is empty, or has a space, a line break or a character outside ASCII",

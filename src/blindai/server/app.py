@@ -15,6 +15,7 @@ from typing import Any
 from blindai.errors import RequestCode, RequestError
 from blindai.server.body import Body, ClientGone, Pace, Receive
 from blindai.server.callers.caller import ANYBODY
+from blindai.server.callers.tokens import TokenRefused
 from blindai.server.exchange import Notes, Request, Response
 from blindai.server.gate import Gate
 from blindai.server.identity import Identity
@@ -108,7 +109,10 @@ class App:
             await body.discard(max_bytes=_DISCARD_BYTES, seconds=self._linger_seconds)
         if witness is None:
             return response
-        signed = await witness.sign(response, call.notes, identity, engine=self._engine)
+        try:
+            signed = await witness.sign(response, call.notes, identity, engine=self._engine)
+        except Exception as exc:  # noqa: BLE001 - as in `_handled`: a client that wants a receipt gets no answer without
+            return _internal_error(exc, call.request_id)
         return replace(response, headers=(*response.headers, signed))
 
     async def _handled(self, call: _Call, body: Body, identity: Identity) -> Response:
@@ -117,7 +121,7 @@ class App:
             match = self._router.match(scope["method"], scope["raw_path"])
             call.route = match.route.pattern
             caller = ANYBODY if match.route.open else self._gate.admit(scope["headers"])
-            call.role = caller.role.value
+            call.role = caller.role.value if caller is not ANYBODY else ""
             request = Request(
                 method=scope["method"],
                 query=scope["query_string"],
@@ -133,6 +137,8 @@ class App:
         except MethodNotAllowed as exc:
             return error_response(exc, ((b"allow", ", ".join(exc.allowed).encode("ascii")),))
         except RequestError as exc:
+            if isinstance(exc.__cause__, TokenRefused):  # in words of ours, for whoever set up the issuer
+                _log.info("request %s: a token was refused: %s", call.request_id, exc.__cause__)
             return error_response(exc)
         except ClientGone:
             raise

@@ -56,6 +56,7 @@ FORBIDDEN_IN_PRODUCTION: Mapping[str, str] = MappingProxyType(
         "PYTHONWARNINGS": "it makes Python import the modules that it names",
         "PYTHONDEBUG": _SHOWS,
         "PYTHONVERBOSE": _SHOWS,
+        "PYTHONDEVMODE": _SHOWS,  # the two below among others
         "PYTHONFAULTHANDLER": _SHOWS,
         "PYTHONTRACEMALLOC": _SHOWS,
         "PYTHONMALLOCSTATS": _SHOWS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from blindai.errors import UsageError
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_BPF_RET, _SECCOMP_RET_ALLOW = 6, 0x7FFF0000
 _SWAPS = Path("/proc/swaps")
 
 
@@ -59,9 +61,27 @@ def forbid_dumps_and_debuggers() -> None:
 def forbid_new_privileges() -> None:
     """PR_SET_NO_NEW_PRIVS: no set-uid program that this process, or a child, starts gains anything.
 
-    It holds for this thread and those it starts from now on, and no thread can take it back.
+    It holds for this thread and those it starts from now on, and no thread can take it back. Threads that
+    libraries started when they were imported, as OpenBLAS does, get it along with a seccomp filter.
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _share_with_all_threads()
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _share_with_all_threads() -> None:
+    """Load a filter that allows everything, for all threads: seccomp(2), SECCOMP_FILTER_FLAG_TSYNC."""
+    allow = struct.pack("=HBBI", _BPF_RET, 0, 0, _SECCOMP_RET_ALLOW)
+    program = _Program(1, allow)
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = {"x86_64": 317, "aarch64": 277}.get(os.uname().machine)
+    if number is not None:
+        libc.syscall(ctypes.c_long(number), ctypes.c_ulong(1), ctypes.c_ulong(1), ctypes.byref(program))
 
 
 def keep_out_of_swap(swaps: str) -> None:

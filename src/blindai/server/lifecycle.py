@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import blindai
+from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
 from blindai.channel.keyset import Software
 from blindai.server import environment
 from blindai.server.hardening import harden
@@ -50,7 +51,7 @@ _log = logging.getLogger("blindai.server")
 class Ready:
     """What there is to tell once the port is open. The last three are of a simulated TEE only.
 
-    `models` are those of the start: what others keep here is not told. `callers` says who
+    `models` are those of the start; what others keep here is counted, if there is a store. `callers` says who
     may call, "" for everybody; `metrics` is host:port, if served.
     """
 
@@ -61,6 +62,7 @@ class Ready:
     tee: str
     simulated: bool
     certificate_pem: str
+    stored_models: int | None
     callers: str
     metrics: str | None
     root_pem: str | None
@@ -148,6 +150,7 @@ async def serve(settings: Settings, *, announce: Callable[[Ready], None]) -> End
             tee=attester.tee,
             simulated=attester.simulated,
             certificate_pem=identities.current.certificate_pem,
+            stored_models=services.stored_models,
             callers=told(settings),
             metrics=watching.address,
             root_pem=attester.root_pem,
@@ -176,7 +179,9 @@ async def _renew(identities: Identities, fresh: Callable[..., Identity], life_se
     while True:
         await asyncio.sleep(min(60.0, life_seconds / 16))
         now = int(time.time())
-        if now >= identities.current.not_after - life_seconds / 4:
+        ends = identities.current.not_after
+        set_back = now < ends - life_seconds - CLOCK_SKEW_SECONDS  # the keyset would seem not to have begun
+        if now >= ends - life_seconds / 4 or set_back:
             try:
                 identities.renew(fresh(now=now), now=now)
             except Exception as exc:  # noqa: BLE001 - whatever it is, without new keys no client comes back

@@ -22,6 +22,7 @@ from blindai.errors import UsageError
 from blindai.server.identity import Identities
 from blindai.server.protocol import ConnectionLimits, Draining, protocol_class
 from blindai.server.settings import Settings
+from blindai.server.watch.crashes import described
 
 _BACKLOG = 2048
 _BIND_HINTS = {
@@ -179,6 +180,9 @@ def _silence_uvicorn() -> None:
 
 
 def _log_without_contents(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Failed handshakes and broken connections end here. An exception's text may quote what was received."""
+    """Failed handshakes and broken connections end here.
+
+    An exception's text may quote what was received, and asyncio's message a callback with its arguments.
+    """
     error = context.get("exception")
-    _log.debug("connection: %s (%s)", context.get("message", ""), type(error).__name__)
+    _log.debug("connection: %s", described(error) if error is not None else "lost")

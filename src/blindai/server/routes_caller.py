@@ -48,6 +48,7 @@ class CallerRoutes:
             max_models=caller.quota.max_models or limits.caller_max_models,
             max_model_bytes=caller.quota.max_model_bytes or limits.caller_max_model_bytes,
             requests_per_minute=caller.quota.requests_per_minute or self._requests_per_minute,
+            namespace_keys=self._namespaces.keys_of(caller),
         )
         return json_response(info.to_json())
 

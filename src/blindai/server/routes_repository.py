@@ -77,7 +77,7 @@ class RepositoryRoutes:
         ready_only = _object(await self._json(request)).get("ready") is True
         entries = [(entry, self._state(entry)) for entry in self._catalogue.visible(request.caller)]
         return json_response(
-            [entry.shown(state).to_json() for entry, state in entries if state == "READY" or not ready_only]
+            [self._shown(request, *each) for each in entries if each[1] == "READY" or not ready_only]
         )
 
     async def _upload(self, request: Request) -> Response:
@@ -118,7 +118,7 @@ class RepositoryRoutes:
         request.notes.label = entry.label
         record = entry.record
         answer = {
-            **entry.shown().to_json(),
+            **self._shown(request, entry, "READY"),
             "inputs": [spec.to_json() for spec in record.inputs],
             "outputs": [spec.to_json() for spec in record.outputs],
         }
@@ -127,9 +127,10 @@ class RepositoryRoutes:
     async def _delete(self, request: Request) -> Response:
         self._check_open()
         entry = self._find(request, Action.DELETE)
-        await self._uploads.on_thread(lambda: self._catalogue.remove(entry))
+        answer = self._shown(request, entry, "UNAVAILABLE")
+        await self._uploads.on_thread(lambda: self._catalogue.remove(entry, request.caller))
         self._rules.forget(entry.label)
-        return json_response(entry.shown("UNAVAILABLE").to_json())
+        return json_response(answer)
 
     async def _share(self, request: Request) -> Response:
         self._check_open()
@@ -140,8 +141,8 @@ class RepositoryRoutes:
         if not isinstance(shared_with, list):
             raise RequestError(RequestCode.MALFORMED, "shared_with is not a list")
         sharing = access.sharing(body.get("visibility"), shared_with)
-        changed = await self._uploads.on_thread(lambda: self._catalogue.share(entry, sharing))
-        return json_response(changed.shown(self._state(changed)).to_json())
+        changed = await self._uploads.on_thread(lambda: self._catalogue.share(entry, sharing, request.caller))
+        return json_response(self._shown(request, changed, self._state(changed)))
 
     async def _load(self, request: Request) -> Response:
         entry = self._find(request, Action.LOAD)
@@ -171,6 +172,12 @@ class RepositoryRoutes:
         entry = self._catalogue.find(request.caller, request.parameters["model"], None, action)
         request.notes.label = entry.label
         return entry
+
+    def _shown(self, request: Request, entry: Entry, state: str) -> dict[str, Any]:
+        """With whom else a model is shared, and when it was used, is its owner's to know."""
+        owned = self._catalogue.may(request.caller, Action.SHARE, entry)
+        last_used = self._catalogue.last_used(entry)
+        return entry.shown(state, last_used=last_used, owned=owned).to_json()
 
     def _state(self, entry: Entry) -> str:
         return "READY" if self._catalogue.is_loaded(entry) else "UNLOADED"

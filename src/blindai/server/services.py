@@ -137,6 +137,11 @@ class Services:
         self.forget(label)  # whoever wants to be told comes later than the routes
 
     @property
+    def stored_models(self) -> int | None:
+        """How many models the store has, None without a store."""
+        return None if self._store is None else len(self._store.models())
+
+    @property
     def startup_models(self) -> tuple[str, ...]:
         return tuple(str(entry.record.name) for entry in self._entries.all() if entry.startup)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from blindai import private_file
-from blindai.errors import StoreError, StoreFault
+from blindai.errors import StoreError, StoreFault, UsageError
 from blindai.server.settings import Settings
-from blindai.store import inspection
+from blindai.store import catalogue, inspection
 from blindai.store.folder import Folder
-from blindai.store.keys import open_source
+from blindai.store.keys import KeySource, open_source
 from blindai.store.store import Store
 
 MEMORY = "memory"
+_log = logging.getLogger("blindai.server")
 _PASSING = "passing-"  # folders of stores whose key ends with their process
 _OURS = re.compile(f"{_PASSING}[0-9a-f]{{32}}")
 
@@ -32,7 +34,24 @@ def opened_store(settings: Settings) -> Iterator[tuple[Store | None, str]]:
     with contextlib.ExitStack() as closing:
         if not source.persistent:
             path = closing.enter_context(_passing(path))
-        yield closing.enter_context(Store.open(path, source.sealing_key())), source.name
+        key = _key(settings.store_key, source, path)
+        yield closing.enter_context(Store.open(path, key)), source.name
+
+
+def _key(text: str, source: KeySource, path: Path) -> bytes:
+    """Return the sealing key. One in a file is made for a new store only: a slip in the path would make one
+    that opens nothing."""
+    word, _, file = text.partition(":")
+    missing = word == "file" and not Path(file).exists()
+    if missing and (path / catalogue.NAME).exists():
+        raise UsageError(
+            f"there is no key at {file}, and the store {path} was sealed under one",
+            hint="mend [store] key; a new key is made for a new store only",
+        )
+    key = source.sealing_key()
+    if missing:
+        _log.warning("made a new sealing key, %s: keep a copy; without it the store is lost", file)
+    return key
 
 
 @contextlib.contextmanager

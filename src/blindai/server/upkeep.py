@@ -67,7 +67,7 @@ class Upkeep:
     def once(self) -> None:
         """Keep what memory knows, then clean up. Blocks. Never raises: the next round may go better."""
         try:
-            self._served.keep(self._catalogue.take_uses())
+            self._catalogue.keep_uses(self._served.keep)
             if self._unused_days:
                 for entry in self._catalogue.remove_unused(self._unused_days * _DAY_SECONDS):
                     self._forget(entry.label)

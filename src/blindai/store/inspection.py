@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from blindai.errors import StoreError, StoreFault
 from blindai.store import catalogue as catalogues
@@ -12,6 +14,10 @@ from blindai.store.folder import Folder
 from blindai.store.seal import CHUNK_BYTES, Key, Kind, Place
 from blindai.store.sealed_file import NEW_SUFFIX, Blob
 
+# Names of ours, and of nobody who keeps files of their own in the folder.
+_RANDOM = re.compile(r"[0-9a-f]{32}")
+_WRONG_KEY = "name the key that it was sealed under; after `rotate --new-key` that is the new one"
+_LOST = "put back a copy of the whole folder, or begin with an empty one: its models are lost then"
 _REPAIR = "restore the file from a backup, or give the model up: blindai store repair"
 
 
@@ -19,7 +25,7 @@ def read_catalogue(folder: Folder, key: Key) -> Catalogue | None:
     """Return the catalogue, or None in a folder that never had one."""
     names = folder.names()
     if catalogues.NAME not in names:
-        if any(name.endswith(MODEL_SUFFIX) for name in names):
+        if any(_is_model(name) for name in names):
             raise StoreError(
                 StoreFault.MISSING,
                 f"{folder.path} holds sealed models and no catalogue",
@@ -27,10 +33,26 @@ def read_catalogue(folder: Folder, key: Key) -> Catalogue | None:
                 "can open them",
             )
         return None
-    with Blob(folder, catalogues.NAME, [key], catalogues.PLACE, unknown=StoreFault.WRONG_KEY) as blob:
+    with _told_what_to_do(), _catalogue_file(folder, key) as blob:
         if blob.size_bytes > catalogues.MAX_CATALOGUE_BYTES:
             raise StoreError(StoreFault.MALFORMED, "the catalogue is longer than any that is written")
         return catalogues.decode(b"".join(map(bytes, blob.pieces(CHUNK_BYTES))))
+
+
+def _catalogue_file(folder: Folder, key: Key) -> Blob:
+    return Blob(folder, catalogues.NAME, [key], catalogues.PLACE, unknown=StoreFault.WRONG_KEY)
+
+
+@contextmanager
+def _told_what_to_do() -> Iterator[None]:
+    """Say what can be done about a catalogue that does not open: nothing can repair it."""
+    try:
+        yield
+    except StoreError as error:
+        if error.hint:
+            raise
+        hint = _WRONG_KEY if error.fault is StoreFault.WRONG_KEY else _LOST
+        raise StoreError(error.fault, _plain(error), hint=hint) from error
 
 
 def faults(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[Entry, StoreError]]:
@@ -72,9 +94,7 @@ def leftovers(folder: Folder, catalogue: Catalogue) -> list[str]:
     with the wrong catalogue in the folder, everything would look left over."""
     for _, error in strangers(folder, catalogue):
         raise error
-    return [name for name in sorted(folder.names()) if name.endswith(NEW_SUFFIX)] + _unnamed(
-        folder, catalogue
-    )
+    return [name for name in sorted(folder.names()) if _is_new(name)] + _unnamed(folder, catalogue)
 
 
 def strangers(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[str, StoreError]]:
@@ -95,7 +115,7 @@ def strangers(folder: Folder, catalogue: Catalogue) -> Iterator[tuple[str, Store
 
 def _unnamed(folder: Folder, catalogue: Catalogue) -> list[str]:
     known = catalogue.files
-    return [name for name in sorted(folder.names()) if name.endswith(MODEL_SUFFIX) and name not in known]
+    return [name for name in sorted(folder.names()) if _is_model(name) and name not in known]
 
 
 def _plain(error: StoreError) -> str:
@@ -104,4 +124,12 @@ def _plain(error: StoreError) -> str:
 
 def is_ours(name: str) -> bool:
     """Whether a file's name is one that a store gives."""
-    return name == catalogues.NAME or name.endswith((MODEL_SUFFIX, NEW_SUFFIX))
+    return name == catalogues.NAME or _is_model(name) or _is_new(name)
+
+
+def _is_model(name: str) -> bool:
+    return _RANDOM.fullmatch(name.removesuffix(MODEL_SUFFIX)) is not None and name.endswith(MODEL_SUFFIX)
+
+
+def _is_new(name: str) -> bool:
+    return _RANDOM.fullmatch(name.removesuffix(NEW_SUFFIX)) is not None and name.endswith(NEW_SUFFIX)

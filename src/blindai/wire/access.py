@@ -47,6 +47,8 @@ class CallerInfo:
     max_models: int
     max_model_bytes: int
     requests_per_minute: int
+    namespace_keys: tuple[str, ...] = ()
+    """The keys that hold the caller's namespace, if the caller's is one of them."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,7 +67,10 @@ def caller_info(value: Any) -> CallerInfo:
         raise ResponseError("what the server says of its caller lacks a text")
     if any(type(number) is not int or number < 0 for number in numbers.values()):
         raise ResponseError("what the server says of its caller lacks a number")
-    return CallerInfo(**texts, **numbers)  # type: ignore[arg-type] # checked above
+    keys = value.get("namespace_keys", [])
+    if not isinstance(keys, list) or not all(is_key_id(key) for key in keys):
+        raise ResponseError("what the server says of its caller has keys that are none")
+    return CallerInfo(**texts, **numbers, namespace_keys=tuple(keys))  # type: ignore[arg-type] # checked above
 
 
 def is_key_id(text: object) -> bool:

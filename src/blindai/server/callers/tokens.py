@@ -121,7 +121,8 @@ class Tokens:
         settings = self._settings
         if claims.get("iss") != settings.issuer:
             raise TokenRefused("from another issuer")
-        if not self._audiences.intersection(_audience(claims.get("aud"))):
+        matched = self._audiences.intersection(_audience(claims.get("aud")))
+        if not matched:
             raise TokenRefused("for another audience")
         subject = claims.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS:
@@ -133,17 +134,20 @@ class Tokens:
             raise TokenRefused("without a role that there is")
         namespace = _namespace(claims, settings.namespace_claim)
         starts = max(_time(claims, name, default=0) for name in ("nbf", "iat"))
-        identifier = token_key_id(key.thumbprint, settings.issuer, subject)
+        identifier = token_key_id(key.thumbprint, settings.issuer, min(matched), subject)
         caller = Caller(subject, Role(role), namespace, identifier, settings.quota)
         return _Verified(caller, starts, _time(claims, "exp"))
 
 
-def token_key_id(thumbprint: bytes, issuer: str, subject: str) -> str:
+def token_key_id(thumbprint: bytes, issuer: str, audience: str, subject: str) -> str:
     """Return the key id of a caller by token. `thumbprint` is that of the issuer's key (RFC 7638, 32 bytes).
 
-    The key is part of it, so that a host that swaps the issuer's keys for its own cannot become anybody.
+    The key is part of it, so that a host that swaps the issuer's keys for its own cannot become anybody; and
+    so is the audience, whose name for this server is the host's to choose: a token that alice showed to a
+    staging server, once the host gives that name to this one, is somebody else's.
     """
-    text = b"\0".join((b"blindai-jwt-v1", thumbprint, issuer.encode("utf-8"), subject.encode("utf-8")))
+    parts = (issuer, audience, subject)
+    text = b"\0".join((b"blindai-jwt-v1", thumbprint, *(part.encode("utf-8") for part in parts)))
     return hashlib.sha256(text).hexdigest()
 
 
@@ -156,7 +160,7 @@ def _check_time(verified: _Verified, now: int) -> None:
 
 def _audience(value: Any) -> list[str]:
     listed = value if isinstance(value, list) else [value]
-    if not all(isinstance(name, str) for name in listed):
+    if not all(isinstance(name, str) and name.isprintable() for name in listed):
         raise TokenRefused("with an audience that is not a name")
     return listed
 

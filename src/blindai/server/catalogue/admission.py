@@ -81,8 +81,9 @@ class Admission:
         limits: ModelLimits,
     ) -> None:
         """Hold a model of the operator's for as long as the server runs. Raises RequestError."""
-        if self._entries.get(name) is None:
-            self._room.check_count(len(self._entries.all()) + 1)
+        if self._entries.get(name) is not None:
+            raise fixed("the store has a model of this name: give the model of the start another one")
+        self._room.check_count(len(self._entries.all()) + 1)
         record = self._record(name, sha256, size_bytes, sharing, model)
         self._shelf.put(record.id, model, size_bytes, pinned=True)
         self._entries.put(Entry(record, limits, startup=True))

@@ -69,6 +69,9 @@ class Catalogue:
             entry for entry in self._entries.all() if allows(caller, Action.SEE, self._access(entry))
         )
 
+    def may(self, caller: Caller, action: Action, entry: Entry) -> bool:
+        return allows(caller, action, self._access(entry))
+
     def usage_of(self, caller: Caller) -> tuple[int, int]:
         """Return how many models this caller has, and their bytes; none where the namespace is not theirs."""
         bound = self._keeping.binding(caller.namespace).keys
@@ -107,18 +110,21 @@ class Catalogue:
 
     # Changing what is there
 
-    def remove(self, entry: Entry) -> None:
-        """Delete a model. Blocks. Those who run it finish."""
+    def remove(self, entry: Entry, caller: Caller | None) -> None:
+        """Delete a model for a caller, or for the server (None). Blocks. Those who run it finish."""
         with self._entries.changes:
-            self._keeping.remove(self._entries.changeable(entry).record.name)
+            current = self._entries.changeable(entry)
+            self._check_still(caller, Action.DELETE, current)
+            self._keeping.remove(current.record.name)
             self._entries.drop(entry)
             self._used.pop(entry.record.name, None)
         self._shelf.drop(entry.key)
 
-    def share(self, entry: Entry, sharing: Sharing) -> Entry:
+    def share(self, entry: Entry, sharing: Sharing, caller: Caller) -> Entry:
         """Change who may use a model. Blocks."""
         with self._entries.changes:
             current = self._entries.changeable(entry)
+            self._check_still(caller, Action.SHARE, current)
             changed = dataclasses.replace(
                 current.record, visibility=sharing.visibility, shared_with=sharing.shared_with
             )
@@ -129,8 +135,11 @@ class Catalogue:
 
     # What nobody uses
 
-    def take_uses(self) -> Mapping[str, int]:
-        """Return when models (by id) were last used since this was last asked, in Unix seconds."""
+    def keep_uses(self, write: Callable[[Mapping[str, int]], None]) -> None:
+        """Give `write` when models (by id) were last used since the last time, in Unix seconds. Blocks.
+
+        If it raises, they are kept for the next time: a model that was used must not look as if it were not.
+        """
         with self._entries.changes:
             used, self._used = self._used, {}
             entries = []
@@ -138,7 +147,16 @@ class Catalogue:
                 entry = self._entries.get(name)
                 if entry is not None:
                     entries.append(self._entries.change(entry, last_used=at, last_used_served=served))
-        return {entry.record.id: entry.record.last_used for entry in entries if not entry.startup}
+        try:
+            write({entry.record.id: entry.record.last_used for entry in entries if not entry.startup})
+        except BaseException:
+            self._used = {**used, **self._used}
+            raise
+
+    def last_used(self, entry: Entry) -> int:
+        """Return when a model was last used, in Unix seconds: also what is not written down yet."""
+        at, _ = self._used.get(entry.record.name, (0, 0))
+        return max(at, entry.record.last_used)
 
     def remove_unused(self, for_seconds: int) -> tuple[Entry, ...]:
         """Delete the models that nobody used for that long while the server ran; return them. Blocks.
@@ -151,9 +169,14 @@ class Catalogue:
             recent = entry.record.last_used_served >= before or entry.record.name in self._used
             if not entry.startup and not recent:
                 with contextlib.suppress(RequestError):  # it may go, or be replaced, at this moment
-                    self.remove(entry)
+                    self.remove(entry, None)
                     removed.append(entry)
         return tuple(removed)
+
+    def _check_still(self, caller: Caller | None, action: Action, entry: Entry) -> None:
+        """Ask again: a key may be removed while what it asked for waits for the disk."""
+        if caller is not None and not self.may(caller, action, entry):
+            raise not_found()
 
     def _loaded(self, entry: Entry) -> LoadedModel:
         """Load a model from where it is kept, unless it went while its request was on its way."""

@@ -49,8 +49,8 @@ class Entry:
         keys = () if self.startup else bound_keys
         return Access(record.name.namespace, record.visibility, record.shared_with, keys)
 
-    def shown(self, state: str = "READY") -> ModelEntry:
-        """Return what the repository says of it."""
+    def shown(self, state: str, *, last_used: int, owned: bool) -> ModelEntry:
+        """Return what the repository says of it, to an owner or to others."""
         record = self.record
         return ModelEntry(
             name=str(record.name),
@@ -61,15 +61,18 @@ class Entry:
             size_bytes=record.size_bytes,
             id=record.id,
             visibility=record.visibility.value,
-            shared_with=record.shared_with,
+            shared_with=record.shared_with if owned else (),
             created=record.created,
-            last_used=record.last_used,
+            last_used=last_used if owned else 0,
         )
 
 
 def default_sharing(caller: Caller, replaced: Entry | None) -> Sharing:
     """Return who an uploaded model is for, where its uploader does not say."""
-    if replaced is not None:  # a new version of a model is for those whom the old one was for
+    # A new version is for those whom the old one was for. But nobody's bytes become public unsaid: another
+    # holder of the namespace may have prepared a public model of that name.
+    public = replaced is not None and replaced.record.visibility == Visibility.PUBLIC
+    if replaced is not None and not (public and caller.is_authenticated):
         return Sharing(replaced.record.visibility, replaced.record.shared_with)
     return Sharing(Visibility.PRIVATE if caller.is_authenticated else Visibility.PUBLIC)
 

@@ -27,6 +27,11 @@ class Namespaces:
         self._changes = entries.changes
         self._keeping = keeping
 
+    def keys_of(self, caller: Caller) -> tuple[str, ...]:
+        """Return the keys that hold the caller's namespace; none to a caller whose key is not among them."""
+        keys = self._keeping.binding(caller.namespace).keys
+        return keys if caller.key_id in keys else ()
+
     def add_key(self, caller: Caller, key_id: str) -> None:
         """Invite another key into the caller's namespace, or come in with one's own, once it is invited.
 
@@ -44,13 +49,13 @@ class Namespaces:
     def remove_key(self, caller: Caller, key_id: str) -> None:
         """Take a key's right to the caller's namespace. Blocks. Raises RequestError.
 
-        The last one stays: without it, nobody could come back.
+        One's own stays, and so does the last: nobody shuts themselves out by a slip.
         """
+        if key_id == caller.key_id:
+            raise forbidden("a key does not remove itself: do it with another key of the namespace")
         with self._changes:
             binding = self._keeping.binding(caller.namespace)
             left = _without(_own(caller, binding), key_id)
-            if not left:
-                raise forbidden("the last key of a namespace cannot be removed: add another one first")
             self._bind(caller, left, _without(binding.invited, key_id))
 
     def _bind(self, caller: Caller, keys: tuple[str, ...], invited: tuple[str, ...]) -> None:
@@ -80,15 +85,21 @@ def check_may_upload(caller: Caller, name: ModelName, binding: Binding) -> None:
     """
     if allows(caller, Action.UPLOAD, Access(name.namespace, bound_keys=binding.keys)):
         return
-    own_by_name = name.namespace == caller.namespace and (name.namespace or caller.role == Role.ADMIN)
-    if caller.role != Role.USER and own_by_name:
-        raise _bound(caller, binding)
-    raise forbidden("you cannot upload models of this name")
+    if caller.role == Role.USER:
+        raise forbidden("the role user uploads nothing")
+    if name.namespace != caller.namespace:
+        raise forbidden("models of this name are not yours to upload: GET /v2/caller says where yours go")
+    if not name.namespace and caller.role != Role.ADMIN and caller.is_authenticated:
+        raise forbidden("you have no namespace to upload into")
+    raise _bound(caller, binding)
 
 
 def _bound(caller: Caller, binding: Binding) -> RequestError:
     if caller.key_id in binding.invited:
-        message = "this namespace belongs to another key, which has invited yours: come in first"
+        message = (
+            "this namespace belongs to another key, whose holder would read what you upload; it has invited "
+            "yours: join only if you know whose it is"
+        )
     else:
         message = "this namespace belongs to another key than yours: whoever holds that can invite yours"
     return RequestError(RequestCode.NAMESPACE_BOUND, message)

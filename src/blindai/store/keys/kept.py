@@ -44,13 +44,16 @@ def make(path: Path, data: bytes) -> bool:
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        private_file.make_folder(path.parent)
         private_file.replace(draft, data)
         os.link(draft, path, follow_symlinks=False)
         _sync(path.parent)  # a key that a power cut can take away takes every model with it
     except FileExistsError:
         return False
     except OSError as exc:
+        if exc.errno == errno.ENOENT:
+            raise UsageError(
+                f"there is no folder {path.parent}", hint="make it first, or mend the path"
+            ) from exc
         fault = StoreFault.FULL if exc.errno in _FULL else StoreFault.UNAVAILABLE
         raise StoreError(fault, f"{path} cannot be made: {exc.strerror}") from exc
     finally:

@@ -113,8 +113,8 @@ def _from_python(name: str, values: Any, dtype: DType) -> Tensor:
         _demand(name, values, dtype, (int, np.integer), (bool,))
     try:
         return Tensor(name, dtype, np.array(values, dtype=dtype.numpy, order="C"))
-    except OverflowError as exc:
-        raise UsageError(f"input {shown(name)} has integers out of the range of {dtype.name}") from exc
+    except OverflowError:  # its text holds the number
+        raise UsageError(f"input {shown(name)} has integers out of the range of {dtype.name}") from None
 
 
 def _from_floats(name: str, values: Any, dtype: DType) -> Tensor:
