@@ -8,7 +8,7 @@ EXECUTIONS ?= 200000
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz mutate soak bench bench-verification docs lock clean runtime dev
+.PHONY: help demo test test-system check fuzz mutate soak bench bench-verification docs lock clean runtime dev
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -19,6 +19,9 @@ demo: runtime ## serve a model in a simulated enclave, verify it, predict on rea
 test: dev ## run all tests, in parallel, with warnings as errors
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
+test-system: dev ## whole servers: 50 times kill -9, full disks, floods, lies; BLINDAI_KILLS, BLINDAI_SEED
+	@BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto tests/system $(ARGS)
+
 check: dev ## format, lint, types, import contracts, documents in step with the code
 	@sh scripts/check.sh
 
@@ -28,8 +31,9 @@ fuzz: dev ## 200,000 coverage-guided executions against every parser and verifie
 mutate: dev ## flip conditions in attestation/ and channel/, one at a time, and see a test fail: an hour
 	@.venv/bin/python scripts/mutate.py --out .mutants $(ARGS)
 
-soak: dev ## what takes longer: every bit of every genuine sample
+soak: dev ## what takes longer: every bit of every genuine sample, 1,000 times kill -9
 	@BLINDAI_SOAK=1 .venv/bin/python -m pytest -n auto tests/attestation tests/channel $(ARGS)
+	@BLINDAI_SOAK=1 BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto tests/system $(ARGS)
 
 bench: dev ## measure against the same work without attestation; raw JSON is kept
 	@.venv/bin/python bench/run.py $(ARGS)

@@ -252,7 +252,10 @@ def test_who_one_is(keys, peer):
     assert ALICE in shown
     assert "2 of 10" in shown
     assert "1000, no limit" in shown
-    assert json.loads(keys("show", peer.address, "--simulation", "--json").out) == info.to_json()
+    assert json.loads(keys("show", peer.address, "--simulation", "--json").out) == {
+        **info.to_json(),
+        "namespace_keys": [],
+    }
     _answers(peer, CallerInfo("", "owner", "", "", 0, 0, 0, 0, 0).to_json())
     assert "takes anybody" in keys("show", peer.address, "--simulation").out
 

@@ -51,8 +51,8 @@ def test_make_help_lists_each_verb_on_one_line() -> None:
     )
     listed = [line.split()[1] for line in result.stdout.splitlines()]
     assert listed == [
-        "help", "demo", "test", "check", "fuzz", "mutate", "soak", "bench", "bench-verification", "docs",
-        "lock", "clean",
+        "help", "demo", "test", "test-system", "check", "fuzz", "mutate", "soak", "bench",
+        "bench-verification", "docs", "lock", "clean",
     ]  # fmt: skip
 
 

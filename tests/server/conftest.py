@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from blindai.store.store import Store
 from tests import models
+from tests.server.house import House, house
+from tests.server.owners import CALLERS, KEY, NARROW
 from tests.serving import RunningServer, running_server
 
 MODELS = {
@@ -28,3 +32,39 @@ def server() -> Iterator[RunningServer]:
         for name, model in MODELS.items():
             assert running.upload(name, model).status == 201
         yield running
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store of a test is."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store.open(path, KEY) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sealed(store: Store) -> Iterator[House]:
+    """A server in this process, with the callers of `owners` and a store."""
+    with house(store, callers=CALLERS, **NARROW) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "sealed"])
+def owned(request: pytest.FixtureRequest) -> Iterator[House]:
+    """The same, with models in memory and in a store."""
+    if request.param == "sealed":
+        yield request.getfixturevalue("sealed")
+        return
+    with house(callers=CALLERS, **NARROW) as made:
+        yield made
+
+
+@pytest.fixture
+async def owning(owned: House) -> House:
+    """The same, with a private model of alice's."""
+    assert (await owned.upload("m", models.identity(), who="alice")).status == 201
+    return owned

@@ -7,10 +7,15 @@ import json
 
 import pytest
 
+from blindai.errors import RequestCode, RequestError
+from blindai.server.callers.caller import NO_QUOTA, Caller, Role
+from blindai.server.catalogue.namespaces import check_may_upload
+from blindai.store.catalogue import MAX_BOUND_KEYS, UNBOUND, Binding
 from blindai.store.store import Store
+from blindai.wire.model_name import ModelName
 from tests import models
-from tests.server.house import House, house, until
-from tests.server.owners import CALLERS, KEY_IDS, expel, infer, invite, told
+from tests.server.house import House, holder, house, until
+from tests.server.owners import CALLERS, KEY_IDS, expel, infer, invite, share, told
 from tests.serving import tensor
 
 MODEL, OTHER = models.identity(), models.adder()
@@ -18,7 +23,7 @@ BOB = KEY_IDS["bob"]
 
 
 async def test_a_key_is_invited_and_comes(owned: House):
-    """Neither alone is enough; whoever removes themselves is out at once."""
+    """Neither alone is enough; nobody removes themselves, and whoever is removed is out at once."""
     await owned.upload("m", MODEL, who="alice")
     bound = (403, "namespace-bound")
     assert await invite(owned, "laptop", "laptop") == bound
@@ -29,7 +34,8 @@ async def test_a_key_is_invited_and_comes(owned: House):
     for _ in range(2):
         assert await invite(owned, "laptop", "laptop") == (200, "")
     assert (await owned.upload("n", MODEL, who="laptop")).status == 201
-    assert await expel(owned, "laptop", "laptop") == (200, "")
+    assert await expel(owned, "laptop", "laptop") == (403, "forbidden")
+    assert await expel(owned, "laptop", "alice") == (200, "")
     assert await infer(owned, "alice/m", "laptop") == (404, "model-not-found")
     assert await invite(owned, "laptop", "laptop") == bound
     assert await infer(owned, "m") == (200, "")
@@ -57,7 +63,8 @@ async def test_who_is_invited_somewhere_is_not_taken_there_unasked(owned: House)
     assert await invite(owned, "alice", "laptop") == (200, "")
     reply = await owned.upload("m", MODEL, who="alice")
     assert told(reply) == (403, "namespace-bound")
-    assert "come in first" in reply.json()["error"]
+    assert "invited" in reply.json()["error"]
+    assert "invited" not in (await owned.upload("laptop/m", MODEL, who="bob")).json()["error"]
 
 
 async def test_a_namespace_that_nobody_uploaded_to_is_bound_by_its_first_key(owned: House):
@@ -116,3 +123,55 @@ async def test_an_upload_binds_the_namespace_of_its_caller(sealed: House, store:
             await sealed.upload("m", MODEL, who=who)
             assert store.binding(namespace).keys == (key,)
     assert store.binding("laptop").keys == ()
+
+
+async def test_how_many_keys_a_namespace_has(sealed: House, store: Store):
+    """So many that hold it or are invited, together; one that is there is no further one."""
+    await sealed.upload("m", MODEL, who="alice")
+    others = tuple(f"{number:064x}" for number in range(MAX_BOUND_KEYS - 2))
+    store.bind("alice", (KEY_IDS["alice"],), others)
+    for who in ("alice", "laptop", "alice"):
+        assert await invite(sealed, "laptop", who) == (200, "")
+    assert len(store.binding("alice").keys) == 2
+    assert await invite(sealed, "bob", "alice") == (403, "forbidden")
+    assert (await sealed.ask("DELETE", f"/v2/caller/keys/{others[0]}", who="alice")).status == 200
+    assert await invite(sealed, "bob", "alice") == (200, "")
+
+
+NAMES = [
+    ("bob", "alice/x", "forbidden"),
+    ("root", "alice/x", "forbidden"),
+    ("carol", "x", "forbidden"),
+    ("carol", "alice/x", "forbidden"),
+    ("bob", "free/x", "forbidden"),
+    ("root", "free/x", "forbidden"),
+    ("laptop", "x", "namespace-bound"),
+    ("laptop", "alice/m", "namespace-bound"),
+    ("laptop", "bob/x", "forbidden"),
+]
+
+
+@pytest.mark.parametrize(("who", "name", "code"), NAMES)
+async def test_whose_names_one_may_not_give(owned: House, who: str, name: str, code: str):
+    """Others' and free ones to nobody; one's own not either, where another key holds it."""
+    await owned.upload("m", MODEL, who="alice")
+    assert told(await owned.upload(name, OTHER, who=who)) == (403, code)
+    assert await owned.names("root") == ["alice/m"]
+
+
+async def test_the_servers_shelf_is_its_first_admins(store: Store):
+    """The host cannot write itself into the settings as another admin, and replace what all use."""
+    callers = (*CALLERS, holder("second", "admin"))
+    with house(store, callers=callers) as server:
+        await server.upload("house", MODEL, who="root", blindai_visibility="public")
+        assert told(await server.upload("house", OTHER, who="second")) == (403, "namespace-bound")
+        assert told(await share(server, "house", who="second", visibility="private")) == (403, "forbidden")
+
+
+def test_the_servers_shelf_is_no_owners():
+    """An owner whose token names no namespace has none: not even one that another key could hold."""
+    nowhere = Caller("frank", Role.OWNER, "", BOB, NO_QUOTA)
+    for binding in (UNBOUND, Binding((KEY_IDS["root"],)), Binding((BOB,))):
+        with pytest.raises(RequestError) as caught:
+            check_may_upload(nowhere, ModelName("", "m"), binding)
+        assert caught.value.code is RequestCode.FORBIDDEN

@@ -173,9 +173,9 @@ def test_a_store_in_use_is_left_alone(run, filled, key):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("snp", "file:/k"), ("gramine", "gramine-mrsigner"), ("vtpm:/blob", "gramine-mrsigner")]
+    ("old", "new"), [("snp", "file:/k"), ("gramine", "gramine-mrsigner"), ("snp", "vtpm:/blob")]
 )
 def test_models_are_not_put_under_a_weaker_kind_of_key(run, filled, old, new):
-    """Owners who saw a hardware key in the keyset do not find their models under a file, or a signer's key."""
+    """Owners who saw a hardware key in the keyset do not find their models under a weaker one."""
     with pytest.raises(UsageError, match="protects them less"):
         run("rotate", filled, "--key", old, "--new-key", new)

@@ -17,22 +17,25 @@ def test_both_kinds_of_signature(issuer):
     """ES256, Ed25519 and its older name EdDSA are taken; claims become a caller."""
     tokens = issuer.tokens()
     for key, alg in ((issuer.curve, "ES256"), (issuer.edwards, "Ed25519"), (issuer.edwards, "EdDSA")):
-        text = b"\0".join([b"blindai-jwt-v1", key.thumbprint, ISSUER.encode(), b"alice@example.org"])
+        parts = [ISSUER.encode(), NAMES[0].encode(), b"alice@example.org"]
+        text = b"\0".join([b"blindai-jwt-v1", key.thumbprint, *parts])
         identifier = hashlib.sha256(text).hexdigest()
         assert tokens.verify(token(key, alg=alg), NOW) == Caller(
             "alice@example.org", Role.OWNER, "alice", identifier, QUOTA
         )
 
 
-def test_callers_are_told_apart_by_key_issuer_and_subject():
-    """Each of the three makes another key id, wherever the border between two of them lies."""
+def test_callers_are_told_apart_by_key_issuer_audience_and_subject():
+    """Each of the four makes another key id, wherever the border between two of them lies."""
     ids = {
-        token_key_id(b"k" * 32, "iss", "sub"),
-        token_key_id(b"K" * 32, "iss", "sub"),
-        token_key_id(b"k" * 32, "is", "ssub"),
-        token_key_id(b"k" * 32, "issu", "b"),
+        token_key_id(b"k" * 32, "iss", "aud", "sub"),
+        token_key_id(b"K" * 32, "iss", "aud", "sub"),
+        token_key_id(b"k" * 32, "iss", "audience", "sub"),
+        token_key_id(b"k" * 32, "is", "saud", "sub"),
+        token_key_id(b"k" * 32, "iss", "au", "dsub"),
+        token_key_id(b"k" * 32, "iss", "aud", "su"),
     }
-    assert len(ids) == 4
+    assert len(ids) == 6
 
 
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"])

@@ -13,7 +13,7 @@ from blindai.store.keys.file import FileKey
 
 def test_it_is_made_once_for_this_user_alone(tmp_path: Path):
     """First use makes the file and its folder, closed to others; later uses read the same key."""
-    path = tmp_path / "state" / "key"
+    path = tmp_path / "key"
     key = open_source(f"file:{path}", simulation=True).sealing_key()
     assert path.read_bytes() == key
     assert path.stat().st_mode & 0o777 == 0o600

@@ -32,7 +32,7 @@ def refusal(path: Path, exchange) -> StoreFault:
 
 def test_the_same_boot_gets_the_same_key(tpm, tmp_path: Path):
     """The key comes back in this boot and after the next one of the same software; no file holds it."""
-    path = tmp_path / "state" / "sealed"
+    path = tmp_path / "sealed"
     key = VtpmKey(path, tpm.exchange).sealing_key()
     assert len(key) == 32
     assert VtpmKey(path, tpm.exchange).sealing_key() == key

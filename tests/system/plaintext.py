@@ -1,0 +1,65 @@
+"""Searches files for pieces of models in clear.
+
+The windows of a model are taken at every 32nd byte and compared with the files at every byte: a run of
+63 bytes of a model holds at least one of those windows whole, wherever the run begins. What is shorter may
+be missed; a disk block, a page or a write buffer never is. Both at every byte would take 32 times the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tests.system.weights import Weights
+
+WINDOW_BYTES = 32
+_BATCH_BYTES = 64 * 2**20
+_FILTER_BITS = 26
+
+
+def found_in(folders: Iterable[Path], plaintexts: Iterable[Weights]) -> list[str]:
+    """Return the files under `folders` that hold a window of a model, with where it begins."""
+    files = [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_file()]
+    found = []
+    for batch in _batches(plaintexts):
+        windows = {
+            text[start : start + WINDOW_BYTES]
+            for text in batch
+            for start in range(0, len(text) - WINDOW_BYTES + 1, WINDOW_BYTES)
+        }
+        starts = np.frombuffer(b"".join(window[:8] for window in windows), "<u8")
+        for path in files:
+            data = path.read_bytes()
+            hits = [at for at in _maybe(data, starts) if data[at : at + WINDOW_BYTES] in windows]
+            found += [f"{path} at {at}" for at in hits]
+    return found
+
+
+def _batches(plaintexts: Iterable[Weights]) -> Iterable[list[bytes]]:
+    batch, size = [], 0
+    for weights in plaintexts:
+        content = weights.forget().content
+        batch.append(content)
+        size += len(content)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _maybe(data: bytes, starts: np.ndarray) -> np.ndarray:
+    """Return where `data` may have the first eight bytes of a window: nearly everywhere it has them not."""
+    places = np.arange(max(0, len(data) - WINDOW_BYTES + 1))
+    every = np.ndarray((len(places),), "<u8", data, strides=(1,))
+    for bits in (0, 64 - _FILTER_BITS):
+        known = np.zeros(2**_FILTER_BITS, bool)
+        known[_some(starts, bits)] = True
+        places = places[known[_some(every[places], bits)]]
+    return places
+
+
+def _some(values: np.ndarray, bits: int) -> np.ndarray:
+    return values >> np.uint64(bits) & np.uint64(2**_FILTER_BITS - 1)
