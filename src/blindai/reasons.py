@@ -97,3 +97,4 @@ class Reason(StrEnum):
     POLICY_EXPIRED = "policy-expired"
     RECEIPT_MODEL = "receipt-model"
     RECEIPT_TIME = "receipt-time"
+    RECEIPT_NOT_COMPARED = "receipt-not-compared"

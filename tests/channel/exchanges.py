@@ -13,7 +13,13 @@ from blindai.attestation.policy import Policy
 from blindai.attestation.trust import SimulationTrust
 from blindai.channel import answer, proven, receipt
 from blindai.channel.bundle import Bundle
-from blindai.channel.exchange_digest import RequestDigest, RequestHead, ResponseDigest, ResponseHead
+from blindai.channel.exchange_digest import (
+    RequestDigest,
+    RequestHead,
+    ResponseDigest,
+    ResponseHead,
+    salt_of,
+)
 from blindai.channel.proof import Proof
 from blindai.channel.proven import Proven
 from blindai.channel.receipt import Kind, Receipt
@@ -21,11 +27,13 @@ from blindai.errors import Reason
 from blindai.wire import base64url
 from tests.attestation.scene import NONCE, NOW, PEER, answer_of, healthy, policy_of
 
-SALT = bytes(range(100, 132))
+SEED = bytes(range(100, 132))
 MODEL_SHA256 = hashlib.sha256(b"a model").hexdigest()
 REQUEST_BODY, RESPONSE_BODY = b'{"inputs":[]}' + bytes(64), b'{"outputs":[]}' + bytes(range(64))
 REQUEST = RequestHead("POST", "/v2/models/alice%2Fsentiment/infer", "application/octet-stream", None, "13")
 RESPONSE = ResponseHead(200, "application/octet-stream", None, "14")
+POLICY_SHA256 = policy_of(healthy("tdx")).sha256
+SALT = salt_of(SEED, POLICY_SHA256, REQUEST)
 RECEIPT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
@@ -34,16 +42,28 @@ def public(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
-def request_claim(head: RequestHead = REQUEST, body: bytes = REQUEST_BODY, salt: bytes = SALT) -> str:
+def request_digest(
+    head: RequestHead = REQUEST, body: bytes = REQUEST_BODY, salt: bytes = SALT
+) -> RequestDigest:
     digest = RequestDigest(salt, head)
     digest.update(body)
-    return digest.claim()
+    return digest
+
+
+def response_digest(
+    head: ResponseHead = RESPONSE, body: bytes = RESPONSE_BODY, salt: bytes = SALT
+) -> ResponseDigest:
+    digest = ResponseDigest(salt, head)
+    digest.update(body)
+    return digest
+
+
+def request_claim(head: RequestHead = REQUEST, body: bytes = REQUEST_BODY, salt: bytes = SALT) -> str:
+    return request_digest(head, body, salt).claim()
 
 
 def response_claim(head: ResponseHead = RESPONSE, body: bytes = RESPONSE_BODY, salt: bytes = SALT) -> str:
-    digest = ResponseDigest(salt, head)
-    digest.update(body)
-    return digest.claim()
+    return response_digest(head, body, salt).claim()
 
 
 def claims(**members: Any) -> Receipt:
@@ -81,12 +101,23 @@ def proof_of(said: Receipt | None = None, **members: Any) -> Proof:
     true: dict[str, Any] = {
         "bundle": BUNDLE,
         "receipt": signed(said),
-        "salt": SALT,
+        "seed": SEED,
         "request_head": REQUEST,
         "response_head": RESPONSE,
-        "policy_sha256": policy_of(healthy("tdx")).sha256,
+        "policy_sha256": POLICY_SHA256,
+        "request_body_digest": request_digest().body_digest(),
+        "response_body_digest": response_digest().body_digest(),
     }
     return Proof(**{**true, **members})
+
+
+def unread_proof() -> Proof:
+    """Return the proof of a refusal that came before the server had read the whole request."""
+    head = replace(RESPONSE, status=413)
+    said = claims(
+        status=413, request=None, response=response_claim(head), model=None, model_sha256=None, profile=None
+    )
+    return proof_of(said, response_head=head, request_body_digest=None)
 
 
 def with_bodies(proof: Proof) -> Proof:
@@ -114,15 +145,16 @@ def policy_with_models(*digests: str) -> Policy:
     return policy_of(healthy("tdx"), tables=f"[models]\nsha256 = [{listed}]")
 
 
-# Every reason that a proof can be refused for beside those of its bundle: the file, and the models accepted.
-LIES: dict[Reason, tuple[bytes, tuple[str, ...]]] = {
-    Reason.PROOF_MALFORMED: (b"{}", ()),
-    Reason.RECEIPT_MALFORMED: (proof_of(receipt="").encode(), ()),
-    Reason.RECEIPT_HEADER: (proof_of(receipt="..").encode(), ()),
-    Reason.RECEIPT_SIGNATURE: (proof_of(receipt=signed(key=OTHER_KEY)).encode(), ()),
-    Reason.RECEIPT_KEYSET: (proof_of(receipt=signed(kid=bytes(32))).encode(), ()),
-    Reason.RECEIPT_REQUEST: (proof_of(request_body=b"").encode(), ()),
-    Reason.RECEIPT_RESPONSE: (proof_of(response_body=b"").encode(), ()),
-    Reason.RECEIPT_MODEL: (proof_of().encode(), ("00" * 32,)),
-    Reason.RECEIPT_TIME: (proof_of(claims(issued_at=0)).encode(), ()),
+# Every reason that a proof can be refused for beside those of its bundle: the file, and what is demanded.
+LIES: dict[Reason, tuple[bytes, dict[str, Any]]] = {
+    Reason.PROOF_MALFORMED: (b"{}", {}),
+    Reason.RECEIPT_MALFORMED: (proof_of(receipt="").encode(), {}),
+    Reason.RECEIPT_HEADER: (proof_of(receipt="..").encode(), {}),
+    Reason.RECEIPT_SIGNATURE: (proof_of(receipt=signed(key=OTHER_KEY)).encode(), {}),
+    Reason.RECEIPT_KEYSET: (proof_of(receipt=signed(kid=bytes(32))).encode(), {}),
+    Reason.RECEIPT_REQUEST: (proof_of(request_body=b"").encode(), {}),
+    Reason.RECEIPT_RESPONSE: (proof_of(response_body=b"").encode(), {}),
+    Reason.RECEIPT_MODEL: (proof_of().encode(), {"policy": policy_with_models("00" * 32)}),
+    Reason.RECEIPT_TIME: (proof_of(claims(issued_at=0)).encode(), {}),
+    Reason.RECEIPT_NOT_COMPARED: (proof_of().encode(), {"require_bodies": True}),
 }

@@ -16,10 +16,11 @@ from blindai.channel.exchange_digest import (
     ResponseDigest,
     ResponseHead,
     parse_salt,
+    salt_of,
 )
 from blindai.errors import RequestCode, RequestError
 from blindai.wire import base64url
-from tests.channel.exchanges import REQUEST, RESPONSE, SALT
+from tests.channel.exchanges import POLICY_SHA256, REQUEST, RESPONSE, SALT, SEED
 
 # Few letters, and bytes that lengths are made of, so that a wrong encoding collides soon.
 latin = st.text(st.sampled_from("\0\x01\xffab"), max_size=9)
@@ -31,7 +32,8 @@ responses = st.tuples(st.builds(ResponseHead, st.integers(100, 999), header, hea
 
 @pytest.fixture
 def inputs(monkeypatch):
-    """Return what goes into the HMAC for an exchange, byte by byte."""
+    """Return what goes into the two HMACs for an exchange, byte by byte: the head's, then the body's."""
+    outer = []
 
     class Recorder:
         def __init__(self, key, message, digestmod):
@@ -41,21 +43,31 @@ def inputs(monkeypatch):
         def update(self, piece):
             self.message += piece
 
+        def digest(self):
+            return b"D" * 32
+
+    def one_shot(key, message, digestmod):
+        assert (key, digestmod) == (SALT, "sha256")
+        outer.append(message)
+        return bytes(32)
+
     monkeypatch.setattr(exchange_digest.hmac, "new", Recorder)
+    monkeypatch.setattr(exchange_digest.hmac, "digest", one_shot)
 
     def of(kind, head, body):
         digest = kind(SALT, head)
         digest.update(body)
-        return digest._hmac.message
+        digest.digest()
+        return outer.pop(), digest._body.message
 
     return of
 
 
-def read_back(message: bytes) -> tuple[type, list[bytes | None], bytes]:
-    """Read an input as its format says: whatever can be read back is of one exchange only."""
-    for kind, domain, count in (
-        (RequestDigest, exchange_digest.REQUEST_DOMAIN, 5),
-        (ResponseDigest, exchange_digest.RESPONSE_DOMAIN, 4),
+def read_back(message: bytes, body: bytes) -> tuple[type, list[bytes | None], bytes]:
+    """Read the inputs as the format says: whatever can be read back is of one exchange only."""
+    for kind, domain, body_domain, count in (
+        (RequestDigest, exchange_digest.REQUEST_DOMAIN, exchange_digest.REQUEST_BODY_DOMAIN, 5),
+        (ResponseDigest, exchange_digest.RESPONSE_DOMAIN, exchange_digest.RESPONSE_BODY_DOMAIN, 4),
     ):
         if message.startswith(domain):
             rest, fields = message[len(domain) :], []
@@ -66,7 +78,9 @@ def read_back(message: bytes) -> tuple[type, list[bytes | None], bytes]:
                 else:
                     fields.append(rest[:length])
                     rest = rest[length:]
-            return kind, fields, rest
+            assert rest == b"D" * 32
+            assert body.startswith(body_domain)
+            return kind, fields, body.removeprefix(body_domain)
     raise AssertionError("no domain")
 
 
@@ -80,7 +94,7 @@ def test_every_exchange_has_an_input_of_its_own(inputs):
         kind = RequestDigest if isinstance(head, RequestHead) else ResponseDigest
         values = [str(value) if isinstance(value, int) else value for value in vars(head).values()]
         fields = [None if value is None else value.encode("latin-1") for value in values]
-        assert read_back(inputs(kind, head, body)) == (kind, fields, body)
+        assert read_back(*inputs(kind, head, body)) == (kind, fields, body)
 
     check()
 
@@ -104,17 +118,60 @@ def test_the_format_is_the_documented_one():
     """Written out by hand: a change of it would orphan every receipt there is."""
     digest = RequestDigest(SALT, RequestHead("POST", "/x", "", None, "7"))
     digest.update(b"body")
-    message = (
-        b"blindai-request-v1\0" + bytes(7) + b"\x04POST" + bytes(7) + b"\x02/x" + bytes(8)
-        + b"\xff" * 8 + bytes(7) + b"\x017" + b"body"
+    inner = hmac.digest(SALT, b"blindai-request-body-v1\0body", "sha256")
+    fields = (
+        bytes(7) + b"\x04POST" + bytes(7) + b"\x02/x" + bytes(8) + b"\xff" * 8 + bytes(7) + b"\x017"
     )  # fmt: skip
-    assert digest.digest() == hmac.digest(SALT, message, "sha256")
+    assert digest.body_digest() == inner
+    assert digest.digest() == hmac.digest(SALT, b"blindai-request-v1\0" + fields + inner, "sha256")
     assert digest.hexdigest() == digest.digest().hex()
     assert base64url.decode(digest.claim()) == digest.digest()
     answer = ResponseDigest(SALT, ResponseHead(404))
+    inner = hmac.digest(SALT, b"blindai-response-body-v1\0", "sha256")
     assert answer.digest() == hmac.digest(
-        SALT, b"blindai-response-v1\0" + bytes(7) + b"\x03404" + b"\xff" * 24, hashlib.sha256
+        SALT, b"blindai-response-v1\0" + bytes(7) + b"\x03404" + b"\xff" * 24 + inner, hashlib.sha256
     )
+    policy = bytes(range(32))
+    assert salt_of(SEED, policy.hex(), RequestHead("POST", "/x", "", None, "7")) == hmac.digest(
+        SEED, b"blindai-receipt-salt-v1\0" + policy + fields, "sha256"
+    )
+
+
+def test_the_domains_are_no_prefixes_of_one_another():
+    """Under one salt there are four kinds of input: none begins like another."""
+    domains = [value for name, value in vars(exchange_digest).items() if name.endswith("_DOMAIN")]
+    assert len(domains) == 5
+    assert not [one for one in domains for other in domains if one is not other and one.startswith(other)]
+
+
+def test_a_head_is_checked_without_the_body():
+    """The claim is that of the head and of the body's digest, whoever has hashed the body."""
+    for whole, blank in (
+        (RequestDigest(SALT, REQUEST), RequestDigest(SALT, REQUEST)),
+        (ResponseDigest(SALT, RESPONSE), ResponseDigest(SALT, RESPONSE)),
+    ):
+        whole.update(b"body")
+        assert blank.claim_over(whole.body_digest()) == whole.claim() != blank.claim()
+        for digest in (b"", bytes(31), bytes(33)):  # or a header's bytes could be those of a body's digest
+            with pytest.raises(ValueError, match="body's digest"):
+                blank.claim_over(digest)
+
+
+def test_a_salt_commits_to_the_policy_and_to_the_request():
+    """Whoever changes one of them has another salt, and no seed to make up for it."""
+    salts = {
+        salt_of(seed, policy, head)
+        for seed in (SEED, bytes(32))
+        for policy in (POLICY_SHA256, "00" * 32)
+        for head in (REQUEST, RequestHead("GET", REQUEST.path), RequestHead("GE", "T" + REQUEST.path))
+    }
+    assert len(salts) == 12
+    for seed in (b"", bytes(31), bytes(33), SEED + bytes(32)):
+        with pytest.raises(ValueError, match="seed"):
+            salt_of(seed, POLICY_SHA256, REQUEST)
+    for policy in ("", "00" * 31, "00" * 33, "no digest"):
+        with pytest.raises(ValueError, match=r"64|fromhex"):
+            salt_of(SEED, policy, REQUEST)
 
 
 @pytest.mark.parametrize("cuts", [(), (0,), (1, 2, 3), (5, 5)])

@@ -14,7 +14,7 @@ from blindai.attestation.trust import ProductionTrust, SimulationTrust
 from blindai.attestation.verdict import Outcome
 from blindai.channel import answer, proven
 from blindai.channel.bundle import Bundle
-from blindai.channel.exchange_digest import RequestDigest, ResponseHead
+from blindai.channel.exchange_digest import RequestDigest, ResponseHead, salt_of
 from blindai.channel.proof import Proof
 from blindai.channel.proven import Proven
 from blindai.channel.receipt import Kind
@@ -44,6 +44,7 @@ from tests.channel.exchanges import (
     RESPONSE,
     RESPONSE_BODY,
     SALT,
+    SEED,
     bundle_of,
     claims,
     concluded,
@@ -51,8 +52,11 @@ from tests.channel.exchanges import (
     proof_of,
     public,
     request_claim,
+    request_digest,
     response_claim,
+    response_digest,
     signed,
+    unread_proof,
     with_bodies,
 )
 
@@ -107,6 +111,30 @@ def test_what_is_not_there_is_not_compared():
         )
         assert (outcome(shown, "receipt_request") is Outcome.UNKNOWN) == (request is None)
         assert (outcome(shown, "receipt_response") is Outcome.UNKNOWN) == (response is None)
+        assert str(shown.verdict).count("of this head") == [request, response].count(None)
+
+
+def test_bodies_can_be_demanded():
+    """Then what was not compared is refused, though nothing in it is wrong."""
+    for proof in (proof_of(), with_bodies(proof_of())):
+        assert concluded(proof, require_bodies=True).verdict.accepted
+    assert concluded(
+        with_bodies(proof_of()), require_bodies=True, request_body=None, response_body=None
+    ).response_compared
+    for missing in (
+        {"request_body": None},
+        {"response_body": None},
+        {"request_body": None, "response_body": None},
+    ):
+        error = refusal(lambda missing=missing: concluded(proof_of(), require_bodies=True, **missing))
+        assert (error.reason, type(error)) == (Reason.RECEIPT_NOT_COMPARED, EvidenceRejected)
+        assert len(error.verdict.failures) == len(missing)
+        assert "the body was not given" in str(error)
+        assert "--request FILE" in error.hint
+    unread = lambda: concluded(unread_proof(), require_bodies=True)  # noqa: E731
+    assert_refused(unread, Reason.RECEIPT_NOT_COMPARED, EvidenceRejected)
+    forged = lambda: concluded(proof_of(), require_bodies=True, request_body=b"", response_body=None)  # noqa: E731
+    assert_refused(forged, Reason.RECEIPT_REQUEST, EvidenceForged)  # the graver one
 
 
 def flipped(data: bytes) -> bytes:
@@ -168,9 +196,19 @@ OTHER_REQUESTS = [
 
 @pytest.mark.parametrize("head", OTHER_REQUESTS)
 def test_another_request_head(head):
-    """The same body, sent as something else: where JSON ends decides what the numbers mean."""
-    judge = lambda: concluded(proof_of(request_head=head))  # noqa: E731
-    assert_refused(judge, Reason.RECEIPT_REQUEST, EvidenceForged)
+    """The same body, sent as something else, whether it is there to compare or not."""
+    for bodies in ({}, {"request_body": None, "response_body": None}):
+        judge = lambda bodies=bodies: concluded(proof_of(request_head=head), **bodies)  # noqa: E731
+        assert_refused(judge, Reason.RECEIPT_REQUEST, EvidenceForged)
+
+
+@pytest.mark.parametrize("head", OTHER_REQUESTS)
+def test_another_head_of_a_request_that_was_not_read(head):
+    """No digest covers it: the salt does, and with it the response's digest."""
+    proof = replace(unread_proof(), request_head=head)
+    for bodies in ({}, {"request_body": None, "response_body": None}):
+        judge = lambda bodies=bodies: concluded(proof, **bodies)  # noqa: E731
+        assert_refused(judge, Reason.RECEIPT_RESPONSE, EvidenceForged)
 
 
 def test_a_byte_moved_between_head_and_body():
@@ -199,7 +237,30 @@ def test_a_byte_moved_between_head_and_body():
 )
 def test_another_response_head(head):
     """Status, type, encoding and where the numbers begin."""
-    assert_refused(lambda: concluded(proof_of(response_head=head)), Reason.RECEIPT_RESPONSE, EvidenceForged)
+    for body in (RESPONSE_BODY, None):
+        judge = lambda body=body: concluded(proof_of(response_head=head), response_body=body)  # noqa: E731
+        assert_refused(judge, Reason.RECEIPT_RESPONSE, EvidenceForged)
+
+
+def test_the_digest_of_another_body():
+    """Written into the proof together with that body, or without any: the server signed another."""
+    request = request_digest(body=b"other").body_digest()
+    response = response_digest(body=b"other").body_digest()
+    for body in (b"other", None):
+        for proof, reason in (
+            (proof_of(request_body_digest=request, request_body=body), Reason.RECEIPT_REQUEST),
+            (proof_of(response_body_digest=response, response_body=body), Reason.RECEIPT_RESPONSE),
+        ):
+            judge = lambda proof=proof: concluded(proof, request_body=None, response_body=None)  # noqa: E731
+            assert_refused(judge, reason, EvidenceForged)
+
+
+def test_a_request_is_read_or_not():
+    """The receipt says which; a proof that says otherwise would have a part that nobody checks."""
+    none = proof_of(request_body_digest=None)
+    assert_refused(lambda: concluded(none, request_body=None), Reason.RECEIPT_REQUEST, EvidenceForged)
+    more = replace(unread_proof(), request_body_digest=request_digest().body_digest())
+    assert_refused(lambda: concluded(more, request_body=None), Reason.RECEIPT_REQUEST, EvidenceForged)
 
 
 def test_another_status_is_noticed_without_the_body():
@@ -216,10 +277,11 @@ def test_a_request_is_no_response():
 
 
 def test_another_salt():
-    """It is the client's, and part of both digests."""
-    error = refusal(lambda: concluded(proof_of(salt=flipped(SALT))))
-    assert set(error.verdict.reasons) == {Reason.RECEIPT_REQUEST, Reason.RECEIPT_RESPONSE}
-    assert (error.reason, type(error)) == (Reason.RECEIPT_REQUEST, EvidenceForged)
+    """It is the client's, and part of both digests: another seed gives another."""
+    for bodies in ({}, {"request_body": None, "response_body": None}):
+        error = refusal(lambda bodies=bodies: concluded(proof_of(seed=flipped(SEED)), **bodies))
+        assert set(error.verdict.reasons) == {Reason.RECEIPT_REQUEST, Reason.RECEIPT_RESPONSE}
+        assert (error.reason, type(error)) == (Reason.RECEIPT_REQUEST, EvidenceForged)
 
 
 def test_a_digest_of_another_request_is_the_callers_mistake():
@@ -277,10 +339,9 @@ def test_receipts_of_failures(status):
 
 def test_a_request_that_the_server_did_not_read():
     """It vouches for its refusal and for no request: whatever body is given was not compared."""
-    head = ResponseHead(413, "application/json")
-    said = claims(status=413, request=None, response=response_claim(head), model=None, model_sha256=None)
-    shown = concluded(with_bodies(proof_of(said, response_head=head)))
+    shown = concluded(unread_proof())
     assert (shown.request_compared, shown.response_compared) == (False, True)
+    assert "is the client's word" in str(shown.verdict)
 
 
 @pytest.mark.parametrize(
@@ -384,11 +445,27 @@ def test_other_code():
 
 
 def test_the_policy_that_a_proof_names_is_told_and_not_judged():
-    """An auditor has a policy of their own; a forger would write the right digest."""
-    shown = concluded(proof_of(policy_sha256="00" * 32))
+    """An auditor has a policy of their own, and learns that the client had another."""
+    salt = salt_of(SEED, "00" * 32, REQUEST)
+    request, response = request_digest(salt=salt), response_digest(salt=salt)
+    theirs = proof_of(
+        claims(request=request.claim(), response=response.claim()),
+        policy_sha256="00" * 32,
+        request_body_digest=request.body_digest(),
+        response_body_digest=response.body_digest(),
+    )
+    shown = concluded(theirs)
     assert shown.verdict.accepted
     assert outcome(shown, "receipt_policy") is Outcome.UNKNOWN
     assert outcome(concluded(proof_of()), "receipt_policy") is Outcome.PASS
+
+
+def test_the_policy_that_a_proof_names_is_the_clients():
+    """It chose its salt by it: nobody writes another one in later."""
+    for proof in (proof_of(policy_sha256="00" * 32), replace(unread_proof(), policy_sha256="00" * 32)):
+        error = refusal(lambda proof=proof: concluded(proof, request_body=None, response_body=None))
+        assert Reason.RECEIPT_RESPONSE in error.verdict.reasons
+        assert type(error) is EvidenceForged
 
 
 def test_a_receipt_that_is_none():

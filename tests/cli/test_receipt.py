@@ -66,6 +66,19 @@ def test_a_proof_without_bodies_is_said_to_be_one(verify):
     result = verify("proof.json")
     assert result.returncode == 0
     assert result.stderr.count("was not compared") == 2
+    assert result.stdout.count("of this head") == 2
+
+
+def test_bodies_can_be_demanded(verify, folder):
+    """Exit code 3, the claims that lack them, and the options that give them."""
+    request = ("--request", str(folder / "request"))
+    for given, lacking in (((), 2), (request, 1)):
+        result = verify("proof.json", "--require-bodies", *given)
+        assert (result.returncode, result.stdout.count("[receipt-not-compared]")) == (3, lacking)
+        assert "the body was not given" in result.stderr
+        assert "--response FILE" in result.stderr
+    whole = verify("proof.json", "--require-bodies", *request, "--response", str(folder / "response"))
+    assert (whole.returncode, verify("whole.json", "--require-bodies").returncode) == (0, 0)
 
 
 def test_the_result_as_json(verify, folder):
@@ -89,6 +102,8 @@ REFUSED = {
     "another header": (proof_of(receipt=".."), 4, "receipt-header"),
     "another time": (proof_of(claims(issued_at=0)), 3, "receipt-time"),
     "another output": (replace(with_bodies(proof_of()), response_body=b""), 4, "receipt-response"),
+    "another path": (proof_of(request_head=replace(REQUEST, path="/v2")), 4, "receipt-request"),
+    "another policy": (proof_of(policy_sha256="00" * 32), 4, "receipt-request"),
 }
 
 

@@ -16,7 +16,6 @@ from blindai.testing import CapturingPeer, TlsIdentity, make_answer
 from tests.attestation.lies import LIES, NO_BUNDLES, WIRE_LIES, told
 from tests.attestation.scene import NONCE, NOW, PEER, answer_of, healthy, policy_of, refusal, verify
 from tests.channel.exchanges import LIES as PROOF_LIES
-from tests.channel.exchanges import policy_with_models
 
 # Why not told by `verify` of a bundle alone: a simulation keeps no floors, its root is thrown away with it.
 FLOORED = [lie for lie in LIES if lie.reason is Reason.TCB_ROLLED_BACK]
@@ -82,11 +81,10 @@ def told_in_a_file(content, folder):
     return reason_of(caught.value)
 
 
-def told_in_a_proof(content, models):
+def told_in_a_proof(content, demands):
+    usual = {"policy": policy_of(healthy("tdx")), "simulation": healthy("tdx").root_sha256, "at": NOW}
     with pytest.raises(AttestationError) as caught:
-        verify_receipt(
-            content, policy=policy_with_models(*models), simulation=healthy("tdx").root_sha256, at=NOW
-        )
+        verify_receipt(content, **{**usual, **demands})
     return reason_of(caught.value)
 
 

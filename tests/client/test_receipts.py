@@ -14,7 +14,7 @@ from blindai.attestation.trust import SimulationTrust, StapledSimulationTrust
 from blindai.channel import answer
 from blindai.channel import proof as proof_file
 from blindai.channel.bundle import Bundle
-from blindai.channel.exchange_digest import RequestDigest, ResponseHead
+from blindai.channel.exchange_digest import RequestDigest, ResponseHead, salt_of
 from blindai.channel.proof import Proof
 from blindai.client.receipts import AnswerReceipt, read_proof, received, verify_receipt
 from blindai.errors import (
@@ -47,10 +47,12 @@ from tests.channel.exchanges import (
     RESPONSE,
     RESPONSE_BODY,
     SALT,
+    SEED,
     claims,
     policy_with_models,
     proof_of,
     public,
+    request_claim,
     response_claim,
     signed,
     with_bodies,
@@ -100,12 +102,20 @@ def receive(compact=None, session=None, **members) -> AnswerReceipt:
     usual = {
         "attested": session.attested[0],
         "session": session,
+        "seed": SEED,
         "request": hashed(),
         "request_body": REQUEST_BODY,
         "response_head": RESPONSE,
         "response_body": RESPONSE_BODY,
     }
     return received(signed() if compact is None else compact, **{**usual, **members})
+
+
+def receive_under(policy) -> AnswerReceipt:
+    """Receive the same answer under another policy: then the salt is another, too."""
+    salt = salt_of(SEED, policy.sha256, REQUEST)
+    said = claims(request=request_claim(salt=salt), response=response_claim(salt=salt))
+    return receive(signed(said), session_of(policy=policy), request=hashed(salt=salt))
 
 
 def test_a_proof_is_verified_without_any_network(tmp_path, monkeypatch):
@@ -224,11 +234,12 @@ WRONG = {
     "another key": (lambda: receive(signed(key=OTHER_KEY)), Reason.RECEIPT_SIGNATURE),
     "another request": (lambda: receive(request=hashed(b"other")), Reason.RECEIPT_REQUEST),
     "another salt": (lambda: receive(request=hashed(salt=bytes(32))), Reason.RECEIPT_REQUEST),
+    "another seed": (lambda: receive(seed=bytes(32)), Reason.RECEIPT_REQUEST),
     "another response": (lambda: receive(response_body=b"other"), Reason.RECEIPT_RESPONSE),
     "another status": (lambda: receive(response_head=replace(RESPONSE, status=201)), Reason.RECEIPT_RESPONSE),
     "another time": (lambda: receive(signed(claims(issued_at=NOW + 3 * DAY))), Reason.RECEIPT_TIME),
     "another model": (
-        lambda: receive(session=session_of(policy=policy_with_models("00" * 32))),
+        lambda: receive_under(policy_with_models("00" * 32)),
         Reason.RECEIPT_MODEL,
     ),
 }
@@ -239,6 +250,7 @@ def parts():
     return {
         "attested": session.attested[0],
         "session": session,
+        "seed": SEED,
         "request": hashed(),
         "response_head": RESPONSE,
         "response_body": RESPONSE_BODY,
@@ -311,7 +323,7 @@ def test_a_saved_receipt_is_a_proof(tmp_path, bodies):
     assert proof == (with_bodies(receipt.proof) if bodies else receipt.proof)
     proven = auditor(path, request_body=None, response_body=None)
     assert (proven.request_compared, proven.response_compared) == (bodies, bodies)
-    assert auditor(path).request_compared
+    assert auditor(path, require_bodies=True).request_compared
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o600
@@ -349,6 +361,29 @@ def test_a_failure_has_a_receipt_too(tmp_path):
     receipt.save(tmp_path / "proof.json")
     proven = auditor(tmp_path / "proof.json", response_body=body)
     assert (proven.receipt.status, proven.response_compared) == (404, True)
+
+
+def test_a_refusal_of_a_request_that_was_not_read(tmp_path):
+    """What was sent is not in its proof: the server vouches for none of it, held or not."""
+    head = ResponseHead(413, "application/json")
+    said = claims(status=413, request=None, response=response_claim(head), model=None, model_sha256=None)
+    for held in (REQUEST_BODY, None):
+        receipt = receive(signed(said), response_head=head, request_body=held)
+        assert receipt.proof.request_body_digest is None
+        assert not receipt.verify().request_compared
+        receipt.save(tmp_path / "proof.json", bodies=True)
+        proven = auditor(tmp_path / "proof.json", response_body=None)
+        assert (proven.request_compared, proven.response_compared) == (False, True)
+
+
+def test_bodies_can_be_demanded(tmp_path):
+    """A script that forgets a file learns it, instead of taking one proof for another."""
+    receive().save(tmp_path / "proof.json")
+    for missing in ("request_body", "response_body"):
+        error = refusal(
+            lambda missing=missing: auditor(tmp_path / "proof.json", require_bodies=True, **{missing: None})
+        )
+        assert (error.reason, type(error)) == (Reason.RECEIPT_NOT_COMPARED, EvidenceRejected)
 
 
 def test_a_file_that_was_changed_on_the_way(tmp_path):

@@ -167,16 +167,18 @@ _MEANINGS = {
         "that the model is good: only that it is the one that is named",
     ),
     "receipt_request": Meaning(
-        "the digest in the receipt against method, path, headers and body of the request in hand",
+        "the digest in the receipt against method, path, headers and the body's digest in the proof, "
+        "and that against the body in hand",
         "who sent it, and that it was sent only once",
     ),
     "receipt_response": Meaning(
-        "the digest in the receipt against status, headers and body of the response in hand",
+        "the digest in the receipt against status, headers and the body's digest in the proof, "
+        "and that against the body in hand",
         "that the answer is right: only that it is the one that this code gave",
     ),
     "receipt_policy": Meaning(
         "the digest of the policy that the proof names against the one that judges it",
-        "what the client demanded: whoever made the file wrote it",
+        "what the client demanded: it wrote that, before it asked, and nobody else signed it",
     ),
     "challenge": Meaning(
         "the path from this client's nonce to the root that the hardware signed",

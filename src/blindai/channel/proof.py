@@ -1,10 +1,12 @@
 """A proof: one file by which somebody who was not there checks what an enclave answered (design 4.7).
 
-It holds the receipt, what attested the server (certificate, nonce, answer), the client's salt, what the
-digests cover beside the bodies and, if the client wanted that, the bodies. It proves nothing by itself:
-`channel.proven` judges it against the policy, the roots and the time of whoever asks.
+It holds the receipt, what attested the server (certificate, nonce, answer), the client's seed, what the
+digests cover beside the bodies, the digests of the bodies and, if the client wanted that, the bodies. It
+proves nothing by itself: `channel.proven` judges it against the policy, the roots and the time of whoever
+asks. All of it but the bundle goes into the two digests that the receipt signs, with bodies or without:
+none of it can be changed.
 
-Whoever has the file without the bodies can still try guesses of a small input: the salt is in it.
+Whoever has the file without the bodies can still try guesses of a small input: the seed is in it.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from typing import Any
 
 from blindai.channel.bundle import MAX_BUNDLE_BYTES, Bundle
 from blindai.channel.exchange_digest import (
-    SALT_BYTES,
+    DIGEST_BYTES,
+    SEED_BYTES,
     RequestDigest,
     RequestHead,
     ResponseDigest,
     ResponseHead,
+    salt_of,
 )
 from blindai.channel.receipt import MAX_RECEIPT_BYTES
 from blindai.errors import EvidenceMalformed, Reason
@@ -35,30 +39,41 @@ MAX_PROOF_BYTES = (
 )
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_REQUEST = {"method", "path", "content_type", "content_encoding", "inference_header_length", "body"}
-_RESPONSE = {"status", "content_type", "content_encoding", "inference_header_length", "body"}
+_COVERED = ("content_type", "content_encoding", "inference_header_length")
+_REQUEST = {"method", "path", *_COVERED, "body_digest", "body"}
+_RESPONSE = {"status", *_COVERED, "body_digest", "body"}
 
 
 @dataclass(frozen=True)
 class Proof:
     """What a client kept of one exchange. Not verified.
 
-    `policy_sha256` is the policy that it says the client demanded: told, never judged, as nobody signed it.
+    policy_sha256: the policy that the client says it demanded. Told, never judged: the client fixed it
+        before it asked, and nobody else signed it.
+    request_body_digest: None where the server answered before it had read all of the request.
     """
 
     bundle: Bundle
     receipt: str
-    salt: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
     request_head: RequestHead
     response_head: ResponseHead
     policy_sha256: str
+    request_body_digest: bytes | None
+    response_body_digest: bytes
     request_body: bytes | None = field(default=None, repr=False)
     response_body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def salt(self) -> bytes:
+        """The salt that went to the server. It depends on the seed, the policy and the request's head."""
+        return salt_of(self.seed, self.policy_sha256, self.request_head)
 
     def encode(self) -> bytes:
         """Return the text of a proof file."""
         value = self._members()
-        # Unkeyed: it tells damage from forgery, and proves nothing.
+        # Unkeyed: it tells damage from forgery, also in what no signature covers in a bundle (a certificate
+        # beside its key, spaces in an answer), and proves nothing.
         value["sha256"] = hashlib.sha256(_text(value)).hexdigest()
         return _text(value)
 
@@ -80,10 +95,18 @@ class Proof:
         return {
             "version": VERSION,
             "receipt": self.receipt,
-            "salt": base64url.encode(self.salt),
+            "seed": base64url.encode(self.seed),
             "policy_sha256": self.policy_sha256,
-            "request": {**asdict(self.request_head), "body": _encoded(self.request_body)},
-            "response": {**asdict(self.response_head), "body": _encoded(self.response_body)},
+            "request": {
+                **asdict(self.request_head),
+                "body_digest": _encoded(self.request_body_digest),
+                "body": _encoded(self.request_body),
+            },
+            "response": {
+                **asdict(self.response_head),
+                "body_digest": _encoded(self.response_body_digest),
+                "body": _encoded(self.response_body),
+            },
             "bundle": self.bundle.to_json(),
         }
 
@@ -92,8 +115,8 @@ def _text(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=1).encode("ascii") + b"\n"
 
 
-def _encoded(body: bytes | None) -> str | None:
-    return None if body is None else base64url.encode(body)
+def _encoded(data: bytes | None) -> str | None:
+    return None if data is None else base64url.encode(data)
 
 
 def _malformed(what: str) -> EvidenceMalformed:
@@ -108,7 +131,7 @@ def _parse(raw: bytes) -> Proof:
     value = strict_json.members(
         strict_json.decode_object(raw, max_bytes=MAX_PROOF_BYTES),
         "proof",
-        {"version", "receipt", "salt", "policy_sha256", "request", "response", "bundle", "sha256"},
+        {"version", "receipt", "seed", "policy_sha256", "request", "response", "bundle", "sha256"},
     )
     if value["version"] != VERSION or isinstance(value["version"], bool):
         raise ValueError("unknown version")
@@ -117,18 +140,20 @@ def _parse(raw: bytes) -> Proof:
     proof = Proof(
         bundle=_bundle(value["bundle"]),
         receipt=_string(value["receipt"], "receipt", MAX_RECEIPT_BYTES),
-        salt=_binary(value["salt"], "salt", SALT_BYTES),
+        seed=_binary(value["seed"], "seed", SEED_BYTES),
         request_head=RequestHead(
             _string(request["method"], "method"), _string(request["path"], "path"), *_headers(request)
         ),
         response_head=ResponseHead(_status(response["status"]), *_headers(response)),
-        policy_sha256=_string(value["policy_sha256"], "policy_sha256"),
+        policy_sha256=_policy(value["policy_sha256"]),
+        request_body_digest=None if request["body_digest"] is None else _digest(request["body_digest"]),
+        response_body_digest=_digest(response["body_digest"]),
         request_body=_body(request["body"], "the request's body"),
         response_body=_body(response["body"], "the response's body"),
     )
-    if not _SHA256.fullmatch(proof.policy_sha256):
-        raise ValueError("policy_sha256 is not 64 lower-case hexadecimal digits")
-    RequestDigest(proof.salt, proof.request_head)  # neither a salt nor a head that no exchange could have
+    if proof.request_body is not None and proof.request_body_digest is None:
+        raise ValueError("it has the body of a request that the server had not read")
+    RequestDigest(proof.salt, proof.request_head)  # neither a seed nor a head that no exchange could have
     ResponseDigest(proof.salt, proof.response_head)
     return proof
 
@@ -143,8 +168,7 @@ def _bundle(value: Any) -> Bundle:
 
 
 def _headers(head: dict[str, Any]) -> tuple[str | None, ...]:
-    names = ("content_type", "content_encoding", "inference_header_length")
-    return tuple(None if head[name] is None else _string(head[name], name) for name in names)
+    return tuple(None if head[name] is None else _string(head[name], name) for name in _COVERED)
 
 
 def _string(value: Any, what: str, most: int = MAX_HEAD_CHARACTERS) -> str:
@@ -153,10 +177,24 @@ def _string(value: Any, what: str, most: int = MAX_HEAD_CHARACTERS) -> str:
     return value
 
 
+def _policy(value: Any) -> str:
+    text = _string(value, "policy_sha256")
+    if not _SHA256.fullmatch(text):
+        raise ValueError("policy_sha256 is not 64 lower-case hexadecimal digits")
+    return text
+
+
 def _status(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("status is not a number")
     return value
+
+
+def _digest(value: Any) -> bytes:
+    digest = _binary(value, "body_digest", DIGEST_BYTES)
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"body_digest does not have {DIGEST_BYTES} bytes")
+    return digest
 
 
 def _body(value: Any, what: str) -> bytes | None:

@@ -4,23 +4,25 @@
 2. the receipt is signed by the receipt key of that very keyset (`receipt.verify`)
 3. the time it asserts lies within the keyset's life, give or take a clock's error
 4. the model that answered is one of the policy's, if the policy names models
-5. its request digest is that of the head in the proof and of the body, where a body is there to compare
+5. its request digest is that of seed, policy, head and body digest in the proof, and every body that is
+   there has that body digest
 6. its response digest likewise, and its status is the response's
 
-The checks from 3 on are gathered, then raised once. What cannot be compared is `unknown` in the verdict and
-no acceptance: a receipt without bodies says that something was answered, not what.
+The checks from 3 on are gathered, then raised once. A body that is not there is `unknown` in the verdict,
+unless it was demanded: the proof shows who answered which head, and not what was in the bodies.
 
-The policy that the proof names is told and not judged. Nobody signed it, so that a forger would name the
-right one; and an auditor years later has a policy of their own, which is the one that decides here.
+The policy that the proof names is told and not judged, as is the head of a request that the server did not
+read: the client fixed both, by the salt, before it asked, and nobody else signed them. An auditor years
+later has a policy of their own, which is the one that decides here.
 """
 
 from __future__ import annotations
 
 import functools
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NoReturn, TypeVar, final
+from typing import NoReturn, final
 
 from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
 from blindai.attestation.policy import Policy
@@ -38,8 +40,6 @@ from blindai.errors import EvidenceForged, EvidenceRejected, Reason
 
 Body = bytes | bytearray | memoryview | Iterable[bytes]
 """A body, whole or in pieces that are read once."""
-
-Digest = TypeVar("Digest", RequestDigest, ResponseDigest)
 
 _FORGED = frozenset({Reason.RECEIPT_REQUEST, Reason.RECEIPT_RESPONSE})
 _SOURCE = "receipt"
@@ -108,14 +108,21 @@ def conclude(  # noqa: PLR0913  every input of the decision is an argument, none
     now: int,
     request_body: Body | SentRequest | None = None,
     response_body: Body | None = None,
+    require_bodies: bool = False,
 ) -> Proven:
     """Judge a proof (steps 1 to 6), or raise AttestationError with a verdict.
 
-    Bodies that are given are compared, and so are those inside the proof.
+    Bodies that are given are compared, and so are those inside the proof. require_bodies: both must be.
     """
     attested = handshake.conclude(proof.bundle, policy=policy, trust=trust, floors=floors, now=now)  # 1
     return conclude_attested(
-        attested, proof, policy=policy, now=now, request_body=request_body, response_body=response_body
+        attested,
+        proof,
+        policy=policy,
+        now=now,
+        request_body=request_body,
+        response_body=response_body,
+        require_bodies=require_bodies,
     )
 
 
@@ -127,6 +134,7 @@ def conclude_attested(  # noqa: PLR0913
     now: int,
     request_body: Body | SentRequest | None = None,
     response_body: Body | None = None,
+    require_bodies: bool = False,
 ) -> Proven:
     """Judge a proof whose server was attested under this policy before (steps 2 to 6)."""
     with refusal.with_verdict(policy, now):
@@ -134,12 +142,12 @@ def conclude_attested(  # noqa: PLR0913
         if not hmac.compare_digest(keys.sha256, attested.keyset_sha256):
             raise EvidenceForged(Reason.RECEIPT_KEYSET, "the proof's server is not the one that was attested")
         claims = receipt.verify(proof.receipt, keys.receipt_key, keys.sha256)  # 2
+    halves = (_request(claims, proof, request_body), _response(claims, proof, response_body))
     checks = (
         established("receipt", f"signed by the keyset's receipt key, id {claims.id}", source=_SOURCE),
         _time(claims, keys),
         _model(claims, policy),
-        _request(claims, proof, request_body),
-        _response(claims, proof, response_body),
+        *(_demanded(half) if require_bodies else half for half in halves),
         _policy(proof, policy),
     )
     verdict = replace(attested.verdict, checks=(*attested.verdict.checks, *checks))
@@ -187,37 +195,63 @@ def _model(claims: Receipt, policy: Policy) -> Check:  # 4
 
 
 def _request(claims: Receipt, proof: Proof, body: Body | SentRequest | None) -> Check:  # 5
-    claim = "receipt_request"
-    if claims.request is None:
-        found = "the server answered before it had read the whole request"
+    claim, head, known = "receipt_request", proof.request_head, proof.request_body_digest
+    what = f"{head.method} {head.path}"
+    if claims.request is None and known is None:
+        found = f"the server answered before it had read the whole request; {what} is the client's word"
         return unknown(claim, source=_SOURCE, found=found)
-    digests = tuple(_request_digest(proof, part) for part in (body, proof.request_body) if part is not None)
-    if not digests:
-        return unknown(claim, source=_SOURCE, found="the request's body was not given: not compared")
-    head = proof.request_head
-    return judge(
-        claim,
-        _same(digests, claims.request),
-        Reason.RECEIPT_REQUEST,
-        source=_SOURCE,
-        found=f"the digest of {head.method} {head.path} and of this body",
-        expected="the request that the receipt is about",
-    )
+    digest = RequestDigest(proof.salt, head)
+    if (
+        claims.request is None
+        or known is None
+        or not hmac.compare_digest(digest.claim_over(known), claims.request)
+    ):
+        return _another(claim, Reason.RECEIPT_REQUEST, f"seed, policy, head ({what}) or body digest")
+    given = (_request_digest(proof, part) for part in (body, proof.request_body) if part is not None)
+    return _compared(claim, Reason.RECEIPT_REQUEST, what, known, given)
 
 
 def _response(claims: Receipt, proof: Proof, body: Body | None) -> Check:  # 6
-    claim, head = "receipt_response", proof.response_head
-    parts = tuple(part for part in (body, proof.response_body) if part is not None)
-    if not parts and claims.status == head.status:
-        return unknown(claim, source=_SOURCE, found="the response's body was not given: not compared")
-    digests = (_hashed(ResponseDigest(proof.salt, head), part).claim() for part in parts)
+    claim, head, known = "receipt_response", proof.response_head, proof.response_body_digest
+    what = f"status {head.status}"
+    digest = ResponseDigest(proof.salt, head)
+    if claims.status != head.status or not hmac.compare_digest(digest.claim_over(known), claims.response):
+        return _another(claim, Reason.RECEIPT_RESPONSE, f"seed, policy, head ({what}) or body digest")
+    parts = (part for part in (body, proof.response_body) if part is not None)
+    given = (_body_digest(ResponseDigest(proof.salt, head), part) for part in parts)
+    return _compared(claim, Reason.RECEIPT_RESPONSE, what, known, given)
+
+
+def _another(claim: str, reason: Reason, found: str) -> Check:
+    return judge(
+        claim, False, reason, source=_SOURCE, found=f"another {found}", expected="those that were signed"
+    )
+
+
+def _compared(claim: str, reason: Reason, what: str, known: bytes, given: Iterator[bytes]) -> Check:
+    same = [hmac.compare_digest(digest, known) for digest in given]
+    if not same:
+        return unknown(claim, source=_SOURCE, found=f"of this head ({what}); the body was not given")
     return judge(
         claim,
-        claims.status == head.status and _same(digests, claims.response),
-        Reason.RECEIPT_RESPONSE,
+        all(same),
+        reason,
         source=_SOURCE,
-        found=f"status {head.status} and the digest of this body" if parts else f"status {head.status}",
-        expected=f"the response that the receipt is about, status {claims.status}",
+        found=f"the digest of {what} and of {'this' if all(same) else 'another'} body",
+        expected="the one that was signed",
+    )
+
+
+def _demanded(half: Check) -> Check:
+    if half.outcome is not Outcome.UNKNOWN:
+        return half
+    return judge(
+        half.claim,
+        False,
+        Reason.RECEIPT_NOT_COMPARED,
+        source=_SOURCE,
+        found=half.found,
+        expected="compared with the body",
     )
 
 
@@ -228,22 +262,18 @@ def _policy(proof: Proof, policy: Policy) -> Check:
     return unknown("receipt_policy", source="proof", found=found)
 
 
-def _request_digest(proof: Proof, body: Body | SentRequest) -> str:
+def _request_digest(proof: Proof, body: Body | SentRequest) -> bytes:
     if not isinstance(body, SentRequest):
-        return _hashed(RequestDigest(proof.salt, proof.request_head), body).claim()
+        return _body_digest(RequestDigest(proof.salt, proof.request_head), body)
     if (body.salt, body.head) != (proof.salt, proof.request_head):
         raise ValueError("the digest is of another request than the proof's")
-    return body.claim
+    return body.body_digest
 
 
-def _hashed(digest: Digest, body: Body) -> Digest:
+def _body_digest(digest: RequestDigest | ResponseDigest, body: Body) -> bytes:
     for piece in (body,) if isinstance(body, (bytes, bytearray, memoryview)) else body:
         digest.update(piece)
-    return digest
-
-
-def _same(digests: Iterable[str], claim: str) -> bool:
-    return all(hmac.compare_digest(digest, claim) for digest in digests)
+    return digest.body_digest()
 
 
 def _raise(verdict: Verdict) -> NoReturn:
@@ -262,5 +292,7 @@ def _raise(verdict: Verdict) -> NoReturn:
 _HINTS = {
     Reason.RECEIPT_REQUEST: "it must be byte for byte what was sent, in that very exchange",
     Reason.RECEIPT_RESPONSE: "it must be byte for byte what was received, in that very exchange",
+    Reason.RECEIPT_NOT_COMPARED: "give the bodies: --request FILE --response FILE (request_body=, "
+    "response_body=); nothing can be compared with a request that the server had not read",
     Reason.RECEIPT_MODEL: "another model answered than the policy names",
 }

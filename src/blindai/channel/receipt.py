@@ -21,7 +21,6 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from blindai.channel.exchange_digest import DIGEST_BYTES
 from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
 from blindai.wire import base64url, strict_json
 
@@ -34,6 +33,9 @@ MAX_TEXT = 256  # characters
 
 _HEADER = re.compile(rb'\{"alg":"Ed25519","typ":"blindai-receipt\+jws","kid":"([A-Za-z0-9_-]{43})"\}')
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Base64url of 16 and of 32 bytes, canonical: the bits that no byte fills are zero.
+_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
 
 class Kind(StrEnum):
@@ -46,7 +48,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """The claims of a receipt. By itself it proves nothing: see `verify` and `channel.proof`.
+    """The claims of a receipt, each of its form, or ValueError: what nobody would read is never signed.
+
+    By itself it proves nothing: see `verify` and `channel.proof`.
 
     id: 16 random bytes, base64url. issued_at: Unix seconds by the server's clock.
     model, model_sha256: None where no model was reached that the caller may see.
@@ -66,6 +70,26 @@ class Receipt:
     response: str
     version: int = VERSION
 
+    def __post_init__(self) -> None:
+        if type(self.version) is not int or self.version != VERSION:
+            raise ValueError("unknown version")
+        if not isinstance(self.kind, Kind):
+            raise ValueError("unknown kind")
+        _check_form("id", self.id, _ID)
+        _check_integer("issued_at", self.issued_at, 0, 2**53)
+        _check_integer("status", self.status, 100, 1000)
+        for name, text in (("model", self.model), ("profile", self.profile)):
+            if text is not None:
+                _check_text(name, text)
+        if self.model_sha256 is not None:
+            _check_form("model_sha256", self.model_sha256, _SHA256)
+        _check_text("engine", self.engine)
+        if self.request is not None:
+            _check_form("request", self.request, _DIGEST)
+        elif self.succeeded and self.kind is not Kind.OTHER:
+            raise ValueError("it says that a request was served which the server had not read")
+        _check_form("response", self.response, _DIGEST)
+
     @property
     def succeeded(self) -> bool:
         return 200 <= self.status < 300
@@ -83,13 +107,8 @@ class Unverified:
 
 
 def sign(receipt: Receipt, key: Ed25519PrivateKey, kid: bytes) -> str:
-    """Return the compact JWS. `kid` is SHA-256 of the keyset that holds the public half of `key`.
-
-    Raises ValueError for claims that `verify` would not read.
-    """
-    members = receipt.to_json()
-    _claims(members)
-    payload = json.dumps(members, separators=(",", ":")).encode("ascii")
+    """Return the compact JWS. `kid` is SHA-256 of the keyset that holds the public half of `key`."""
+    payload = json.dumps(receipt.to_json(), separators=(",", ":")).encode("ascii")
     signed = f"{base64url.encode(_header(kid))}.{base64url.encode(payload)}"
     return f"{signed}.{base64url.encode(key.sign(signed.encode('ascii')))}"
 
@@ -168,52 +187,19 @@ def _malformed(what: str) -> EvidenceMalformed:
 
 def _claims(members: dict[str, Any]) -> Receipt:
     value = strict_json.members(members, "receipt", set(Receipt.__dataclass_fields__))
-    if _integer(value, "version", 1, 2**53) != VERSION:
-        raise ValueError("unknown version")
-    receipt = Receipt(
-        id=_binary(value, "id", ID_BYTES),
-        kind=Kind(_text(value, "kind")),
-        issued_at=_integer(value, "issued_at", 0, 2**53),
-        status=_integer(value, "status", 100, 1000),
-        model=None if value["model"] is None else _text(value, "model"),
-        model_sha256=None if value["model_sha256"] is None else _sha256(value, "model_sha256"),
-        profile=None if value["profile"] is None else _text(value, "profile"),
-        engine=_text(value, "engine"),
-        request=None if value["request"] is None else _binary(value, "request", DIGEST_BYTES),
-        response=_binary(value, "response", DIGEST_BYTES),
-    )
-    if receipt.request is None and receipt.succeeded and receipt.kind is not Kind.OTHER:
-        raise ValueError("it says that a request was served which the server had not read")
-    return receipt
+    return Receipt(**{**value, "kind": Kind(value["kind"])})
 
 
-def _text(value: dict[str, Any], name: str) -> str:
-    text = value[name]
+def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str) or not 1 <= len(text) <= MAX_TEXT or not text.isprintable():
         raise ValueError(f"{name} is not a text of 1 to {MAX_TEXT} printable characters")
-    return text
 
 
-def _sha256(value: dict[str, Any], name: str) -> str:
-    text = _text(value, name)
-    if not _SHA256.fullmatch(text):
-        raise ValueError(f"{name} is not 64 lower-case hexadecimal digits")
-    return text
+def _check_form(name: str, text: object, form: re.Pattern[str]) -> None:
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise ValueError(f"{name} is not of its form")
 
 
-def _binary(value: dict[str, Any], name: str, length: int) -> str:
-    text = _text(value, name)
-    try:
-        data = base64url.decode(text)
-    except ValueError as exc:
-        raise ValueError(f"{name} is {exc}") from exc
-    if len(data) != length:
-        raise ValueError(f"{name} does not have {length} bytes")
-    return text
-
-
-def _integer(value: dict[str, Any], name: str, least: int, beyond: int) -> int:
-    number = value[name]
+def _check_integer(name: str, number: object, least: int, beyond: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or not least <= number < beyond:
         raise ValueError(f"{name} is not a number from {least} to {beyond - 1}")
-    return number

@@ -36,8 +36,9 @@ def _add_verify(actions: Verbs) -> None:
         "verify",
         help="verify a proof against a policy and print the verdict",
         description="Verify a proof: that a server which satisfies the policy signed the receipt, and that "
-        "the receipt is about these bytes. No network is used. A proof without bodies says that something "
-        "was answered, and not what: give the files, byte for byte as they were sent and received. "
+        "the receipt is about these bytes. No network is used. A proof without bodies says which request "
+        "was answered how, and not what was in either: give the files, byte for byte as they were sent and "
+        "received. "
         "Exit code: 0 it holds, 3 rejected by the policy, 4 malformed or forged.",
         epilog="example: blindai receipt verify proof.json --policy policy.toml --at 2026-10-01T12:00:00Z",
     )
@@ -62,6 +63,11 @@ def _add_verify(actions: Verbs) -> None:
     )
     parser.add_argument("--request", metavar="FILE", type=Path, help="the request's body, for comparison")
     parser.add_argument("--response", metavar="FILE", type=Path, help="the response's body, for comparison")
+    parser.add_argument(
+        "--require-bodies",
+        action="store_true",
+        help="refuse (exit code 3) if the request or the response was not compared",
+    )
     parser.add_argument(
         "--explain", action="store_true", help="say what was checked, against what, and what it proves"
     )
@@ -92,6 +98,7 @@ def run_verify(arguments: argparse.Namespace) -> None:
             at=arguments.at,
             request_body=arguments.request,
             response_body=arguments.response,
+            require_bodies=arguments.require_bodies,
         )
     except AttestationError as error:
         if error.verdict is not None:
@@ -105,7 +112,7 @@ def run_verify(arguments: argparse.Namespace) -> None:
     _show(proven.verdict, claims, arguments)
     for what, compared in (("request", proven.request_compared), ("response", proven.response_compared)):
         if not compared:
-            output.talk(f"warning: the {what} was not compared: nothing here says what it was")
+            output.talk(f"warning: the {what}'s body was not compared: nothing here says what it was")
 
 
 def run_show(arguments: argparse.Namespace) -> None:

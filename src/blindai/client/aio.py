@@ -194,7 +194,7 @@ class AsyncClient(VerifiedServer):
                 call.method, call.path, headers=headers, content=content, timeout=limit
             )
             if call.witness is not None:
-                call.witness.begin(request, call.content)
+                call.witness.begin(request, call.content, self._session)
             response = await self._http.send(request)
         return self._read(call, response)
 

@@ -118,7 +118,6 @@ def upload_model(
 ) -> Call[UploadedModel]:
     headers = {**model.headers, **access_headers}
     if witness is not None:
-        headers |= witness.headers
         pieces = witness.watched(pieces)
     return Call("PUT", model.path, lambda reply: _uploaded(model, reply), headers, pieces, witness)
 
@@ -214,8 +213,6 @@ def _infer(
         headers[inference.HEADER_LENGTH_HEADER] = str(header_length)
     if policy.models_sha256:
         headers[inference.ACCEPTED_MODELS_HEADER] = ",".join(policy.models_sha256)
-    if witness is not None:
-        headers |= witness.headers
     return Call("POST", f"{_model_path(name)}/infer", _prediction, headers, b"".join(parts), witness)
 
 

@@ -17,8 +17,8 @@ from blindai import private_file
 from blindai.attestation.policy import Policy
 from blindai.attestation.trust import Trust
 from blindai.attestation.verifier import Attested
-from blindai.channel import proven, refusal
-from blindai.channel.exchange_digest import RequestDigest, ResponseHead, SentRequest
+from blindai.channel import proven, receipt, refusal
+from blindai.channel.exchange_digest import RequestDigest, ResponseDigest, ResponseHead, SentRequest
 from blindai.channel.proof import MAX_BODY_BYTES, MAX_PROOF_BYTES, Proof
 from blindai.channel.proven import Body, Proven
 from blindai.channel.receipt import Receipt
@@ -44,6 +44,7 @@ def verify_receipt(  # noqa: PLR0913  keywords, each of them one demand
     at: Moment | None = None,
     request_body: BodySource | None = None,
     response_body: BodySource | None = None,
+    require_bodies: bool = False,
 ) -> Proven:
     """Verify a proof that somebody saved, and return what it proves. No network is used.
 
@@ -55,6 +56,7 @@ def verify_receipt(  # noqa: PLR0913  keywords, each of them one demand
     request_body, response_body: the exact bytes that were sent and received, for comparison; those inside
         the proof are compared too. What is not there is not compared, as `Proven.request_compared` and
         `Proven.response_compared` say.
+    require_bodies: refuse a proof of which the request or the response was not compared.
 
     Raises AttestationError, whose `verdict` lists what failed; UsageError for arguments that make no sense.
     """
@@ -76,6 +78,7 @@ def verify_receipt(  # noqa: PLR0913  keywords, each of them one demand
                 now=now,
                 request_body=_body(request_body),
                 response_body=_body(response_body),
+                require_bodies=require_bodies,
             )
     except AttestationError as error:
         hint_at_files(error, trust, "a proof")
@@ -142,9 +145,9 @@ class AnswerReceipt:
     def save(self, path: PathLike, *, bodies: bool = False) -> None:
         """Save the proof, for whoever checks it later: `blindai receipt verify PATH`.
 
-        The file holds the salt: even without the bodies, whoever has it can test guesses of a small input
+        The file holds the seed: even without the bodies, whoever has it can test guesses of a small input
         or output. Nobody else on this computer can read it. bodies: put request and response in as well;
-        otherwise keep them, as nothing says what the receipt is about but they.
+        otherwise keep them: the file says which request was answered how, and not what was in either.
 
         Raises UsageError if it cannot be written, or if a body is not held or too large to go in.
         """
@@ -155,17 +158,19 @@ class AnswerReceipt:
             raise UsageError(f"cannot write the proof: {os.fspath(path)}: {exc.strerror}") from exc
 
     def _with_bodies(self) -> Proof:
-        if self._request_body is None:
+        unread = self.proof.request_body_digest is None
+        request_body = None if unread else self._request_body
+        if request_body is None and not unread:
             raise UsageError(
                 "the request was sent from a file: its body is not held",
                 hint="save the proof without bodies, and keep the file for `receipt verify --request FILE`",
             )
-        if max(len(self._request_body), len(self._response_body)) > MAX_BODY_BYTES:
+        if max(len(request_body or b""), len(self._response_body)) > MAX_BODY_BYTES:
             raise UsageError(
                 f"a body over {MAX_BODY_BYTES // 2**20} MiB does not go into a proof",
                 hint="save the proof without bodies, and keep them in files of their own",
             )
-        return replace(self.proof, request_body=self._request_body, response_body=self._response_body)
+        return replace(self.proof, request_body=request_body, response_body=self._response_body)
 
     def __getstate__(self) -> dict[str, Any]:
         # An error carries its receipt, and has to leave a process of a pool; a certificate cannot.
@@ -183,6 +188,7 @@ def received(  # noqa: PLR0913  what one exchange leaves behind
     *,
     attested: Attested,
     session: Session,
+    seed: bytes,
     request: RequestDigest,
     response_head: ResponseHead,
     response_body: bytes,
@@ -191,6 +197,7 @@ def received(  # noqa: PLR0913  what one exchange leaves behind
     """Verify the receipt that came with an answer, or raise AttestationError.
 
     attested: the proof of the very connection that brought the answer: its keyset must have signed.
+    seed: what the salt of `request` was made of.
     request: what went out, hashed to its end; `request_body` are the same bytes, if they are held.
     """
     now, policy = session.now(), session.demands.policy
@@ -206,18 +213,22 @@ def received(  # noqa: PLR0913  what one exchange leaves behind
             raise EvidenceForged(
                 Reason.RECEIPT_KEYSET, "what attested the connection's keyset is no longer held"
             )
+        unread = receipt.unverified(compact).claims["request"] is None
+    sent = request.sent()
+    answer = ResponseDigest(request.salt, response_head)
+    answer.update(response_body)
     proof = Proof(
         bundle=bundle,
         receipt=compact,
-        salt=request.salt,
+        seed=seed,
         request_head=request.head,
         response_head=response_head,
         policy_sha256=policy.sha256,
+        request_body_digest=None if unread else sent.body_digest,
+        response_body_digest=answer.body_digest(),
     )
-    sent = request.sent()
-    shown = proven.conclude_attested(
-        attested, proof, policy=policy, now=now, request_body=sent, response_body=response_body
-    )
+    # The bodies' digests are this client's own: compared with what was signed, the bodies are.
+    shown = proven.conclude_attested(attested, proof, policy=policy, now=now)
     return AnswerReceipt(
         proof,
         shown.receipt,

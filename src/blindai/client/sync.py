@@ -238,6 +238,6 @@ class Client(VerifiedServer):
                 call.method, call.path, headers=headers, content=call.content, timeout=limit
             )
             if call.witness is not None:
-                call.witness.begin(request, call.content)
+                call.witness.begin(request, call.content, self._session)
             response = self._http.send(request)
         return self._read(call, response)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from blindai.channel.exchange_digest import SALT_BYTES, RequestDigest, RequestHead, ResponseHead
+from blindai.channel.exchange_digest import SEED_BYTES, RequestDigest, RequestHead, ResponseHead, salt_of
 from blindai.channel.receipt import RECEIPT_HEADER, SALT_HEADER
 from blindai.errors import ResponseError
 from blindai.transport.session import Session
@@ -20,16 +20,11 @@ if TYPE_CHECKING:
 
 
 class Witness:
-    """For one request, under a salt of its own: `headers`, then `begin`, then `receipt`."""
+    """For one request, under a salt of its own: `begin`, then `receipt`."""
 
     def __init__(self) -> None:
-        self._salt = secrets.token_bytes(SALT_BYTES)
+        self._seed = secrets.token_bytes(SEED_BYTES)
         self._body: bytes | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The header that asks for a receipt."""
-        return {SALT_HEADER: base64url.encode(self._salt)}
 
     def watched(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the pieces of a body that is hashed as it leaves."""
@@ -37,12 +32,16 @@ class Witness:
             self._digest.update(piece)
             yield piece
 
-    def begin(self, request: httpx2.Request, content: bytes | Iterator[bytes]) -> None:
-        """Take down the head of a request that is about to be sent, and its body unless that is `watched`.
+    def begin(self, request: httpx2.Request, content: bytes | Iterator[bytes], session: Session) -> None:
+        """Ask for a receipt of a request that is about to be sent, and take down its head.
 
-        The head is the built request's: what the HTTP library makes of a path or a header is what is signed.
+        And its body unless that is `watched`. The head is the built request's: what the HTTP library makes
+        of a path or a header is what is signed.
         """
-        self._digest = RequestDigest(self._salt, _request_head(request))
+        head = _request_head(request)
+        salt = salt_of(self._seed, session.demands.policy.sha256, head)
+        request.headers[SALT_HEADER] = base64url.encode(salt)
+        self._digest = RequestDigest(salt, head)
         if isinstance(content, bytes):
             self._digest.update(content)
             self._body = content
@@ -69,6 +68,7 @@ class Witness:
             compact,
             attested=response.extensions["network_stream"].get_extra_info("blindai_attested"),
             session=session,
+            seed=self._seed,
             request=self._digest,
             request_body=self._body,
             response_head=head,
