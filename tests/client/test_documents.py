@@ -61,7 +61,7 @@ def test_stated_settings_are_those_of_the_document():
     text = (ROOT / "docs" / "policy.md").read_text("utf-8")
     for setting, values in STATED.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{setting}` |"))
-        shown = re.findall(r'"([a-z]+)"', row)
+        shown = re.findall(r'"([a-z-]+)"', row)
         assert shown == [word for value in values for word in ([value] if isinstance(value, str) else value)]
 
 

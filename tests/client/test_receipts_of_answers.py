@@ -89,13 +89,15 @@ def test_no_two_requests_share_a_salt(client, peer):
     assert len(set(salts)) == 2
 
 
-def test_the_request_for_metadata_asks_for_none(client, peer):
-    """Values without a dtype need the model's metadata first; only the inference is proven."""
+def test_the_request_for_metadata_is_witnessed_too(client, peer):
+    """A model that is not there is found out by the question what it takes: that refusal has its receipt."""
     spec = {"name": "x", "datatype": "FP32", "shape": [-1]}
     described = json.dumps({"name": "m", "platform": "onnx", "inputs": [spec], "outputs": []}).encode()
     peer.respond = lambda asked: peer.signed(asked, described if asked.method == "GET" else ANSWER)
     assert client.predict("m", [1.0], receipt=True).receipt is not None
-    assert [("blindai-receipt-salt" in asked.headers) for asked in peer.asked[-2:]] == [False, True]
+    question, inference = peer.asked[-2:]
+    assert question.line == "GET /v2/models/m"
+    assert question.headers["blindai-receipt-salt"] != inference.headers["blindai-receipt-salt"]
 
 
 def test_an_answer_without_the_receipt_that_was_asked_for(client, peer):

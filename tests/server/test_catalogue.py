@@ -7,6 +7,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from blindai.store.catalogue import MODEL_SUFFIX
 from blindai.store.store import Store
 from tests import models
@@ -151,3 +153,17 @@ async def test_a_model_that_goes_while_it_runs(sealed: House):
     assert (await sealed.ask("DELETE", f"{FOLDER}slow", who="alice")).status == 200
     assert (await sealed.ask("GET", "/v2/models/slow", who="alice")).status == 404
     assert (await asked).status == 200
+
+
+async def test_what_gauges_say_of_models(owned: House, request: pytest.FixtureRequest):
+    """How many are loaded, and how many bytes lie in the store, if there is one."""
+    gauges = owned.services.gauges(keyset_expires=lambda: 0, connections=lambda: 0)
+    sealed = "sealed" in request.node.name
+    for name in ("a", "b"):
+        await owned.upload(name, MODEL, who="alice")
+    assert (gauges.models_loaded(), gauges.model_bytes()) == (2, 2 * len(MODEL))
+    assert gauges.stored_bytes() == (2 * len(MODEL) if sealed else None)
+    await owned.ask("POST", f"{FOLDER}a/unload", who="alice")
+    assert gauges.models_loaded() == (1 if sealed else 2)
+    await owned.ask("DELETE", f"{FOLDER}b", who="alice")
+    assert gauges.stored_bytes() == (len(MODEL) if sealed else None)

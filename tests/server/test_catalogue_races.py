@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blindai.errors import RequestCode, RequestError
+from blindai.errors import RequestCode, RequestError, StoreError, StoreFault
 from blindai.runtime.engine import LoadedModel
 from blindai.runtime.model_bytes import ModelBytes
 from blindai.runtime.onnx import OnnxEngine
@@ -91,6 +91,12 @@ class Parts:
             return self.admission.commit(caller, name, intake, None)[0]
         finally:
             intake.discard()
+
+    def kept_uses(self) -> dict[str, int]:
+        """What was told of uses to whoever writes them down."""
+        kept: dict[str, int] = {}
+        self.catalogue.keep_uses(kept.update)
+        return kept
 
     def found(self, action: Action = Action.SEE, caller: Caller = ALICE) -> Entry:
         return self.catalogue.find(caller, "m", None, action)
@@ -229,7 +235,7 @@ def test_how_long_a_model_is_unused(parts: Parts):
     parts.served = 101
     run(parts, parts.entries.all()[0])
     assert parts.catalogue.remove_unused(100) == ()
-    parts.catalogue.take_uses()
+    parts.kept_uses()
     parts.served = 151
     (gone,) = parts.catalogue.remove_unused(100)
     assert gone.record.name.name == "b"
@@ -246,8 +252,26 @@ def test_when_models_were_used(parts: Parts):
     for entry in (first, first, second):
         run(parts, entry)
     parts.catalogue.remove(second, ALICE)
-    assert parts.catalogue.take_uses() == {first.key: 1000}
-    assert parts.catalogue.take_uses() == {}
+    assert parts.kept_uses() == {first.key: 1000}
+    assert parts.kept_uses() == {}
     (entry,) = parts.entries.all()
     assert (entry.record.last_used, entry.record.last_used_served) == (1000, 7)
     assert entry.record.sha256 == hashlib.sha256(MODEL).hexdigest()
+
+
+def test_uses_that_could_not_be_written(parts: Parts):
+    """They are told again, with what came in between: a used model must not look unused."""
+    first, second = parts.upload("a"), parts.upload("b")
+    parts.served = 7
+    run(parts, first)
+
+    def full(_: object) -> None:
+        run(parts, second)
+        raise StoreError(StoreFault.FULL, "full")
+
+    with pytest.raises(StoreError):
+        parts.catalogue.keep_uses(full)
+    parts.served = 1000
+    assert parts.catalogue.remove_unused(500) == ()
+    assert parts.kept_uses() == {first.key: 1000, second.key: 1000}
+    assert parts.kept_uses() == {}

@@ -201,6 +201,15 @@ async def test_requests_of_one_caller():
         assert (await server.ask("GET", "/v2/caller")).status == 401
 
 
+async def test_requests_are_counted_by_key():
+    """Whoever calls themselves alice in the settings does not use up what alice may ask for."""
+    callers = (holder("alice"), holder("laptop", namespace="alice"))
+    with house(callers=callers, caller_requests_per_minute=1) as server:
+        for who in ("laptop", "alice"):
+            statuses = [(await server.ask("GET", "/v2/caller", who=who)).status for _ in range(2)]
+            assert statuses == [200, 429]
+
+
 async def test_what_a_caller_is_told_of_its_rate():
     """The number that holds for it."""
     callers = (holder("alice", requests_per_minute=7), holder("bob"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 import pytest
 
 from blindai.channel.receipt import Kind
 from blindai.wire.inference import ACCEPTED_MODELS_HEADER
+from tests import models
 from tests.server.exchanges import INFER, Exchange, infer
 from tests.server.house import Arriving, House, until
 from tests.server.owners import INPUT
@@ -90,3 +92,20 @@ async def test_of_a_refused_body_that_was_read_to_its_end(owning: House):
     asked = infer(owning, body)
     claims = await asked.made()
     assert (claims.status, claims.request) == (413, asked.request(body))
+
+
+async def test_of_a_model_that_is_no_longer_the_accepted_one(owning: House):
+    """One that took the name while the input arrived is not run on it, where the policy names the other."""
+    body = Arriving()
+    body.put_nowait(INPUT[:5])
+    accepted = {
+        ACCEPTED_MODELS_HEADER.lower().replace("-", "_"): hashlib.sha256(models.identity()).hexdigest()
+    }
+    asked = asyncio.ensure_future(infer(owning, body).made(**accepted))
+    await until(body.empty)
+    other = models.identity("FP64")
+    assert (await owning.upload("m", other, who="alice")).status == 200
+    body.put_nowait(INPUT[5:])
+    body.put_nowait(None)
+    claims = await asked
+    assert (claims.status, claims.model_sha256) == (412, hashlib.sha256(other).hexdigest())

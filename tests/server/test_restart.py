@@ -55,6 +55,17 @@ async def test_a_model_of_the_start_does_not_hide_a_stored_one(path: Path, given
         assert await infer(server, "house", "bob") == (200, "")
 
 
+async def test_a_model_of_the_start_is_never_unloaded(given: ModelSettings, store: Store):
+    """Whatever others need memory for: it lies in no store that it could be loaded from again."""
+    most = len(OTHER) + len(MODEL)
+    with house(store, callers=CALLERS, models=(given,), max_total_model_bytes=most) as server:
+        for name in ("a", "b", "c"):
+            assert (await server.upload(name, MODEL, who="alice")).status == 201
+            assert (await entry(server, "house"))["state"] == "READY"
+        assert (await entry(server, "alice/a"))["state"] == "UNLOADED"
+        assert await infer(server, "house") == (400, "input-unknown")  # its inputs are others
+
+
 async def test_a_model_of_the_start_for_some(given: ModelSettings, tmp_path: Path):
     """One that is shared is none to the others."""
     shared = ModelSettings(given.path, "theirs", visibility="shared", shared_with=(BOB,))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,7 @@ from blindai.server.settings import ModelSettings
 from blindai.server.upkeep import ServedTime
 from blindai.store.store import Store
 from tests import models
-from tests.server.house import FOLDER, holder, house
+from tests.server.house import FOLDER, holder, house, until
 from tests.serving import tensor
 
 MODEL = models.identity()
@@ -190,3 +191,18 @@ def test_served_time_goes_on_after_a_restart(path: Path):
         assert 7 * DAY <= store.served_seconds < 8 * DAY
     assert ServedTime(None)() < DAY
     ServedTime(None).keep({})
+
+
+async def test_it_goes_round_and_round(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not once: what is left in one round is looked at in the next."""
+    monkeypatch.setattr("blindai.server.upkeep._HOUR_SECONDS", 0.001)
+    await put(path, "a", "b")
+    served(path, 31 * DAY)
+    with Store.open(path, KEY) as store, house(store, callers=CALLERS, delete_unused_days=30) as server:
+        await server.ask("POST", "/v2/models/b/infer", INPUT, who="alice")
+        running = asyncio.ensure_future(server.services.upkeep().run())
+        await until(lambda: len(store.models()) == 1)
+        revision = store.revision
+        await until(lambda: store.revision > revision + 2)
+        running.cancel()
+        assert await server.names("alice") == ["alice/b"]

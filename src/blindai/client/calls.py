@@ -67,8 +67,9 @@ def models() -> Call[tuple[metadata.ModelEntry, ...]]:
     )
 
 
-def model(name: str) -> Call[metadata.ModelMetadata]:
-    return Call("GET", _model_path(name), lambda reply: metadata.model_metadata(_json(reply)))
+def model(name: str, witness: Witness | None = None) -> Call[metadata.ModelMetadata]:
+    path = _model_path(name)
+    return Call("GET", path, lambda reply: metadata.model_metadata(_json(reply)), witness=witness)
 
 
 def delete_model(name: str) -> Call[None]:
@@ -189,7 +190,8 @@ def predict(
     prepared = _named(inputs) if _self_describing(inputs) else None
     if prepared is None:
         if name not in known:
-            known[name] = yield model(name)
+            # A refusal of this question is one of the prediction, and is witnessed like it.
+            known[name] = yield model(name, witness and type(witness)())
         prepared = _described(inputs, known[name])
     prediction: Prediction = yield _infer(name, prepared, outputs, policy, witness)
     return prediction

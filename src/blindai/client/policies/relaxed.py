@@ -21,9 +21,11 @@ _SIGNERS = {
 STATED: Mapping[str, tuple[object, ...]] = {
     "isolation": ("thread",),
     "sandbox": ("none",),
-    "model_upload": ("open", "off"),
-    "sealing": (("memory",),),
-    "telemetry": ("none",),
+    "model_upload": ("open", "owners", "off"),
+    "sealing": tuple(
+        (name,) for name in ("memory", "file", "gramine-mrenclave", "gramine-mrsigner", "snp-derived", "vtpm")
+    ),
+    "telemetry": ("none", "usage"),
 }
 _ADVISORY = "INTEL-"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
+from blindai.errors import RequestError
 from blindai.runtime.engine import Engine, LoadedModel
 from blindai.runtime.shelf import Shelf
 from blindai.server.callers.caller import Caller
@@ -134,7 +136,8 @@ class Admission:
             self._keeping.commit(intake, record)
         except BaseException:
             if first:
-                self._keeping.bind(namespace, UNBOUND)
+                with contextlib.suppress(RequestError):  # the disk may fail twice; the first time is told
+                    self._keeping.bind(namespace, UNBOUND)
             raise
 
     def _record(
