@@ -8,7 +8,7 @@ EXECUTIONS ?= 200000
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system check fuzz mutate soak bench bench-verification docs lock clean runtime dev
+.PHONY: help demo test test-system check fuzz mutate soak bench bench-verification bench-server docs lock clean runtime dev
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -41,7 +41,10 @@ bench: dev ## measure against the same work without attestation; raw JSON is kep
 bench-verification: dev ## measure verification beside the bare signature checks, import time, install size
 	@.venv/bin/python bench/verification.py $(ARGS)
 
-docs: dev ## write docs/cli.md from the command line itself
+bench-server: dev ## measure sealing, authorization, receipts, metrics and uploads beside the work without them
+	@.venv/bin/python bench/server.py $(ARGS)
+
+docs: dev ## write docs/cli.md and docs/configuration.md from the code
 	@.venv/bin/python scripts/docs.py
 
 lock: dev ## refresh requirements/*.txt from pyproject.toml

@@ -26,7 +26,9 @@ from blindai.server.catalogue.catalogue import Catalogue
 from blindai.server.catalogue.entries import Entries
 from blindai.server.catalogue.entry import Entry, ModelLimits
 from blindai.server.catalogue.keeping import MemoryKeeping
+from blindai.server.catalogue.stock import Stock
 from blindai.server.gate import Gate
+from blindai.store.catalogue import Binding
 from tests.server.callers import issuer
 
 LIMIT = 50.0
@@ -113,10 +115,11 @@ def _token(key: issuer.SigningKey, subject: str) -> str:
 def _catalogue(owner: Caller) -> Catalogue:
     """Return one with so many public models of this owner, whose namespace is bound to their key."""
     keeping = MemoryKeeping()
-    keeping.bind(owner.namespace, (owner.key_id,))
+    keeping.bind(owner.namespace, Binding((owner.key_id,)))
     models = [
         records.public(owner.namespace, f"m{number}", sha256="ab" * 32, size_bytes=1000, dimension=4)
         for number in range(MODELS)
     ]
     entries = Entries(Entry(model, ModelLimits()) for model in models)
-    return Catalogue(entries, keeping, Shelf(max_bytes=2**30), OnnxEngine(), now=lambda: 0, served=lambda: 0)
+    shelf = Shelf(max_bytes=2**30)
+    return Catalogue(Stock(entries, keeping, shelf, OnnxEngine(), now=lambda: 0, served=lambda: 0))

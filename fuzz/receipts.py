@@ -30,7 +30,7 @@ SERVER, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) f
 SIGNERS = {"server": SERVER.sign, "stranger": STRANGER.sign}
 PUBLIC = SERVER.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 MODEL_SHA256 = hashlib.sha256(b"a model").hexdigest()
-SALT = bytes(range(100, 132))
+SEED = bytes(range(100, 132))
 REQUEST_BODY, RESPONSE_BODY = b'{"inputs":[]}' + bytes(20), b'{"outputs":[]}'
 TRUST = StapledSimulationTrust()
 
@@ -90,14 +90,19 @@ def _check_signed(signed: Signed, claims: Receipt) -> None:
 
 def _check_parsed(parsed: Proof, value: dict[str, Any]) -> None:
     heads = {**vars(parsed.request_head)}, {**vars(parsed.response_head)}
-    bodies = [value[part].pop("body") for part in ("request", "response")]
+    binary = [value[part].pop(name) for part in ("request", "response") for name in ("body_digest", "body")]
     if heads != (value["request"], value["response"]) or parsed.receipt != value["receipt"]:
         raise AssertionError("other heads, or another receipt, than were written")
-    for found, text in zip((parsed.request_body, parsed.response_body), bodies, strict=True):
+    request = parsed.request_body_digest, parsed.request_body
+    for found, text in zip(
+        (*request, parsed.response_body_digest, parsed.response_body), binary, strict=True
+    ):
         if (None if found is None else base64url.encode(found)) != text:
-            raise AssertionError("another body than was written")
-    if base64url.encode(parsed.salt) != value["salt"] or parsed.bundle.to_json() != value["bundle"]:
-        raise AssertionError("another salt, or another bundle, than was written")
+            raise AssertionError("another body, or another digest of one, than was written")
+    if base64url.encode(parsed.seed) != value["seed"] or parsed.bundle.to_json() != value["bundle"]:
+        raise AssertionError("another seed, or another bundle, than was written")
+    if parsed.policy_sha256 != value["policy_sha256"]:
+        raise AssertionError("another policy than was written")
 
 
 def _check_proven(concluded: proven.Proven, parsed: Proof, *, given: bool) -> None:
@@ -109,37 +114,61 @@ def _check_proven(concluded: proven.Proven, parsed: Proof, *, given: bool) -> No
         raise AssertionError("a proof of another server")
     if claims.succeeded and claims.kind != "other" and claims.model_sha256 != MODEL_SHA256:
         raise AssertionError("another model than the policy's")
-    sides = (
-        (claims.request, concluded.request_compared, parsed.request_body, REQUEST_BODY, _request_fields),
-        (claims.response, concluded.response_compared, parsed.response_body, RESPONSE_BODY, _response_fields),
-    )
-    for claim, compared, inside, outside, fields in sides:
-        bodies = [body for body in (inside, outside if given else None) if body is not None]
-        if claim is None or not bodies:
-            if compared:
-                raise AssertionError("compared with nothing")
-        elif not compared or any(_digest(parsed.salt, *fields(parsed), body) != claim for body in bodies):
-            raise AssertionError("proven of another body or head")
     if claims.status != parsed.response_head.status:
         raise AssertionError("proven of another status")
+    fields = [*vars(parsed.request_head).values()]
+    salt = _salt(parsed.seed, parsed.policy_sha256, fields)
+    if parsed.request_body_digest is None or claims.request is None:
+        unread = parsed.request_body_digest, parsed.request_body, claims.request
+        if unread != (None, None, None) or concluded.request_compared:
+            raise AssertionError("proven of a request that was not read")
+    else:
+        bodies = parsed.request_body, REQUEST_BODY if given else None
+        compared = concluded.request_compared
+        _check_half(b"request", salt, claims.request, fields, parsed.request_body_digest, bodies, compared)
+    status, *others = vars(parsed.response_head).values()
+    fields, bodies = [str(status), *others], (parsed.response_body, RESPONSE_BODY if given else None)
+    compared = concluded.response_compared
+    _check_half(b"response", salt, claims.response, fields, parsed.response_body_digest, bodies, compared)
 
 
-def _digest(salt: bytes, domain: bytes, fields: list[str | None], body: bytes) -> str:
-    """Return the digest of an exchange, here once more from its description."""
-    text = domain + b"".join(
+def _check_half(
+    half: bytes,
+    salt: bytes,
+    claim: str,
+    fields: list[str | None],
+    known: bytes,
+    bodies: tuple[bytes | None, bytes | None],
+    compared: bool,
+) -> None:
+    """The signature covers the head and the digest of the body, bodies or none; each body has its digest."""
+    if _claim(half, salt, fields, known) != claim:
+        raise AssertionError("proven of another seed, policy, head or digest of a body")
+    there = [body for body in bodies if body is not None]
+    if compared != bool(there) or any(_body_digest(half, salt, body) != known for body in there):
+        raise AssertionError("proven of another body, or of none")
+
+
+def _salt(seed: bytes, policy_sha256: str, fields: list[str | None]) -> bytes:
+    """Return the salt of an exchange; it and the digests are made here once more from their description."""
+    text = b"blindai-receipt-salt-v1\0" + bytes.fromhex(policy_sha256) + _written_out(fields)
+    return hmac.digest(seed, text, "sha256")
+
+
+def _claim(half: bytes, salt: bytes, fields: list[str | None], body_digest: bytes) -> str:
+    text = b"blindai-" + half + b"-v1\0" + _written_out(fields) + body_digest
+    return base64url.encode(hmac.digest(salt, text, "sha256"))
+
+
+def _body_digest(half: bytes, salt: bytes, body: bytes) -> bytes:
+    return hmac.digest(salt, b"blindai-" + half + b"-body-v1\0" + body, "sha256")
+
+
+def _written_out(fields: list[str | None]) -> bytes:
+    return b"".join(
         b"\xff" * 8 if value is None else len(value).to_bytes(8, "big") + value.encode("latin-1")
         for value in fields
     )
-    return base64url.encode(hmac.digest(salt, text + body, "sha256"))
-
-
-def _request_fields(parsed: Proof) -> tuple[bytes, list[str | None]]:
-    return b"blindai-request-v1\0", list(vars(parsed.request_head).values())
-
-
-def _response_fields(parsed: Proof) -> tuple[bytes, list[str | None]]:
-    status, *others = vars(parsed.response_head).values()
-    return b"blindai-response-v1\0", [str(status), *others]
 
 
 def receipt_recipes() -> list[bytes]:
@@ -175,9 +204,18 @@ def _genuine() -> frozenset[str]:
     return frozenset(composed(_genuine_recipe(claims), SIGNERS).compact for claims in _claims())
 
 
+def _salted() -> bytes:
+    return _salt(SEED, _policy().sha256, [*_REQUEST.values()])
+
+
 @cache
 def _claims() -> tuple[dict[str, Any], ...]:
     """Return the claims of three exchanges: served, refused, and refused before it was read."""
+    salt = _salted()
+    request, response = (
+        _body_digest(b"request", salt, REQUEST_BODY),
+        _body_digest(b"response", salt, RESPONSE_BODY),
+    )
     served = {
         "id": base64url.encode(bytes(16)),
         "kind": "inference",
@@ -187,11 +225,11 @@ def _claims() -> tuple[dict[str, Any], ...]:
         "model_sha256": MODEL_SHA256,
         "profile": "fp32",
         "engine": "onnxruntime 1.31.1",
-        "request": _digest(SALT, b"blindai-request-v1\0", [*_REQUEST.values()], REQUEST_BODY),
-        "response": _digest(SALT, b"blindai-response-v1\0", ["200", *_HEADERS.values()], RESPONSE_BODY),
+        "request": _claim(b"request", salt, [*_REQUEST.values()], request),
+        "response": _claim(b"response", salt, ["200", *_HEADERS.values()], response),
         "version": 1,
     }
-    refused = _digest(SALT, b"blindai-response-v1\0", ["404", *_HEADERS.values()], RESPONSE_BODY)
+    refused = _claim(b"response", salt, ["404", *_HEADERS.values()], response)
     nothing = {"model": None, "model_sha256": None, "status": 404, "response": refused}
     return served, {**served, **nothing}, {**served, **nothing, "kind": "other", "request": None}
 
@@ -201,15 +239,23 @@ _REQUEST = {"method": "POST", "path": "/v2/models/alice%2Fsentiment/infer", **_H
 
 
 def _members(claims: dict[str, Any]) -> dict[str, Any]:
+    """Return what a client keeps of an exchange; of a request that the server did not read, only its head."""
     return {
         "version": 1,
         "receipt": None,
-        "salt": base64url.encode(SALT),
+        "seed": base64url.encode(SEED),
         "policy_sha256": _policy().sha256,
-        "request": {**_REQUEST, "body": base64url.encode(REQUEST_BODY)},
-        "response": {"status": claims["status"], **_HEADERS, "body": base64url.encode(RESPONSE_BODY)},
+        "request": {**_REQUEST, **_kept(b"request", REQUEST_BODY if claims["request"] else None)},
+        "response": {"status": claims["status"], **_HEADERS, **_kept(b"response", RESPONSE_BODY)},
         "bundle": _bundle().to_json(),
     }
+
+
+def _kept(half: bytes, body: bytes | None) -> dict[str, str | None]:
+    if body is None:
+        return {"body_digest": None, "body": None}
+    digest = _body_digest(half, _salted(), body)
+    return {"body_digest": base64url.encode(digest), "body": base64url.encode(body)}
 
 
 def _written(members: dict[str, Any]) -> bytes:

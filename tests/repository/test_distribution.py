@@ -52,7 +52,8 @@ def test_make_help_lists_each_verb_on_one_line() -> None:
     listed = [line.split()[1] for line in result.stdout.splitlines()]
     assert listed == [
         "help", "demo", "test", "test-system", "check", "fuzz", "mutate", "soak", "bench",
-        "bench-verification", "docs", "lock", "clean",
+        "bench-verification",
+        "bench-server", "docs", "lock", "clean",
     ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from blindai.server.catalogue.entries import Entries
 from blindai.server.catalogue.entry import Entry
 from blindai.server.catalogue.keeping import SealedKeeping
 from blindai.server.catalogue.room import CatalogueLimits
+from blindai.server.catalogue.stock import Stock
 from blindai.store.catalogue import Binding
 from blindai.store.store import Store
 from blindai.wire.access import Sharing, Visibility
@@ -69,18 +70,11 @@ class Parts:
         self.keeping = SealedKeeping(self.store)
         self.shelf = Shelf(max_bytes=10**6)
         self.entries = Entries(())
-        self.catalogue = Catalogue(
+        stock = Stock(
             self.entries, self.keeping, self.shelf, self.engine, now=lambda: 1000, served=lambda: self.served
         )
-        self.admission = Admission(
-            self.entries,
-            self.keeping,
-            self.shelf,
-            self.engine,
-            CatalogueLimits(max_models=10, max_stored_bytes=10**6),
-            now=lambda: 1000,
-            served=lambda: self.served,
-        )
+        self.catalogue = Catalogue(stock)
+        self.admission = Admission(stock, CatalogueLimits(max_models=10, max_stored_bytes=10**6))
 
     def upload(self, text: str = "m", model: bytes = MODEL, caller: Caller = ALICE) -> Entry:
         name = self.admission.check(caller, text, len(model))

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blindai.cli import output
+from blindai.cli import output, server_settings
 from blindai.cli.parser import EXIT_USAGE, Parser, Verbs
 from blindai.errors import UsageError
 
@@ -103,19 +103,11 @@ def _add_settings(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        # Here: the other verbs work where only the client is installed.
-        from blindai.server import lifecycle  # noqa: PLC0415
-        from blindai.server.settings import load_settings  # noqa: PLC0415
-    except ModuleNotFoundError as exc:
-        raise UsageError(
-            f"the server's packages are not installed ({exc.name})",
-            hint="install this package again with its [server] extra",
-        ) from exc
-    file = Path(arguments.config) if arguments.config is not None else None
-    loaded = load_settings(file, os.environ, _flags(arguments), models=arguments.model)
+    loaded = server_settings.load(arguments.config, _flags(arguments), arguments.model)
     if arguments.check_config:
         return _check(loaded, arguments)
+    from blindai.server import lifecycle  # noqa: PLC0415 - see `server_settings`
+
     return lifecycle.run(loaded.settings, announce=lambda ready: _announce(ready, arguments))
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blindai.cli import output
+from blindai.cli import output, server_settings
 from blindai.cli.parser import Verbs
-from blindai.errors import UsageError
 
 if TYPE_CHECKING:
     from blindai.server.settings import Settings
@@ -43,17 +41,9 @@ def _add_show(actions: Verbs) -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    try:
-        # Here: the other verbs work where only the client is installed.
-        from blindai.server.settings import load_settings  # noqa: PLC0415
-        from blindai.server.watch import telemetry  # noqa: PLC0415
-    except ModuleNotFoundError as exc:
-        raise UsageError(
-            f"the server's packages are not installed ({exc.name})",
-            hint="install this package again with its [server] extra",
-        ) from exc
-    config = Path(arguments.config) if arguments.config is not None else None
-    settings = load_settings(config, os.environ, {}).settings
+    settings = server_settings.load(arguments.config, {}).settings
+    from blindai.server.watch import telemetry  # noqa: PLC0415 - see `server_settings`
+
     endpoint = settings.telemetry_endpoint
     switch = telemetry.disabled(os.environ)
     if endpoint:

@@ -19,6 +19,7 @@ from blindai.server.catalogue.keeping import MemoryKeeping, SealedKeeping
 from blindai.server.catalogue.namespaces import Namespaces
 from blindai.server.catalogue.room import CatalogueLimits, stored_bytes
 from blindai.server.catalogue.startup import load_startup_model
+from blindai.server.catalogue.stock import Stock
 from blindai.server.gate import Gate
 from blindai.server.routes_caller import CallerRoutes
 from blindai.server.routes_inference import InferenceLimits, InferenceRoutes, Workers
@@ -53,12 +54,9 @@ class Services:
         keeping = MemoryKeeping() if store is None else SealedKeeping(store)
         self._entries = Entries(Entry(model, limits.model) for model in keeping.models())
         self._namespaces = Namespaces(self._entries, keeping)
-        self._catalogue = Catalogue(
-            self._entries, keeping, self._shelf, self._engine, now=unix_seconds, served=self._served
-        )
-        self._admission = Admission(
-            self._entries, keeping, self._shelf, self._engine, limits, now=unix_seconds, served=self._served
-        )
+        stock = Stock(self._entries, keeping, self._shelf, self._engine, unix_seconds, self._served)
+        self._catalogue = Catalogue(stock)
+        self._admission = Admission(stock, limits)
         self._attestations = Attestations(
             attester,
             timeout_seconds=settings.attestation_timeout_seconds,

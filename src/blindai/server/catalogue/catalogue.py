@@ -11,38 +11,20 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 from blindai.errors import RequestError
-from blindai.runtime.engine import Engine, LoadedModel
-from blindai.runtime.shelf import Shelf
+from blindai.runtime.engine import LoadedModel
 from blindai.server.callers.access import Access, Action, allows, belongs
 from blindai.server.callers.caller import Caller
-from blindai.server.catalogue.entries import Entries
 from blindai.server.catalogue.entry import VERSION, Entry
-from blindai.server.catalogue.keeping import Keeping
 from blindai.server.catalogue.refusals import fixed, forbidden, not_found
 from blindai.server.catalogue.room import usage
+from blindai.server.catalogue.stock import Stock
 from blindai.wire.access import Sharing
 from blindai.wire.model_name import ModelName
 
 
 class Catalogue:
-    """`now` gives Unix seconds, `served` the seconds that the server has run in its life."""
-
-    def __init__(
-        self,
-        entries: Entries,
-        keeping: Keeping,
-        shelf: Shelf,
-        engine: Engine,
-        *,
-        now: Callable[[], int],
-        served: Callable[[], int],
-    ) -> None:
-        self._entries = entries
-        self._keeping = keeping
-        self._shelf = shelf
-        self._engine = engine
-        self._now = now
-        self._served = served
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
         self._used: dict[ModelName, tuple[int, int]] = {}
 
     # What a caller may know
@@ -53,7 +35,7 @@ class Catalogue:
         A name without a namespace is the caller's own model, or else the server's.
         """
         for name in _meant(caller, text):
-            entry = self._entries.get(name)
+            entry = self._stock.entries.get(name)
             if entry is None or version not in (None, VERSION):
                 continue
             access = self._access(entry)
@@ -66,7 +48,7 @@ class Catalogue:
     def visible(self, caller: Caller) -> tuple[Entry, ...]:
         """Return the models that this caller may know of, by name."""
         return tuple(
-            entry for entry in self._entries.all() if allows(caller, Action.SEE, self._access(entry))
+            entry for entry in self._stock.entries.all() if allows(caller, Action.SEE, self._access(entry))
         )
 
     def may(self, caller: Caller, action: Action, entry: Entry) -> bool:
@@ -74,10 +56,10 @@ class Catalogue:
 
     def usage_of(self, caller: Caller) -> tuple[int, int]:
         """Return how many models this caller has, and their bytes; none where the namespace is not theirs."""
-        bound = self._keeping.binding(caller.namespace).keys
+        bound = self._stock.keeping.binding(caller.namespace).keys
         if not belongs(caller, Access(caller.namespace, bound_keys=bound)):
             return 0, 0
-        return usage(self._entries.all(), caller.namespace)
+        return usage(self._stock.entries.all(), caller.namespace)
 
     # Running models
 
@@ -85,8 +67,8 @@ class Catalogue:
     def lend(self, entry: Entry) -> Iterator[LoadedModel]:
         """Lend the loaded model, loading it if it must. Blocks."""
         record = entry.record
-        with self._shelf.lend(entry.key, record.size_bytes, lambda: self._loaded(entry)) as model:
-            self._used[record.name] = (self._now(), self._served())
+        with self._stock.shelf.lend(entry.key, record.size_bytes, lambda: self._loaded(entry)) as model:
+            self._used[record.name] = (self._stock.now(), self._stock.served())
             yield model
 
     def load(self, entry: Entry) -> None:
@@ -96,41 +78,41 @@ class Catalogue:
 
     def preload(self) -> None:
         """Load every model that there is room for. Blocks. Raises RequestError for one that does not load."""
-        for entry in self._entries.all():
+        for entry in self._stock.entries.all():
             self.load(entry)
 
     def is_loaded(self, entry: Entry) -> bool:
-        return self._shelf.holds(entry.key)
+        return self._stock.shelf.holds(entry.key)
 
     def unload(self, entry: Entry) -> None:
         """Free the memory of a model; the next request loads it again."""
-        if entry.startup or not self._keeping.loads_again:
+        if entry.startup or not self._stock.keeping.loads_again:
             raise fixed("this model is kept in memory only: unloading it would lose it")
-        self._shelf.drop(entry.key)
+        self._stock.shelf.drop(entry.key)
 
     # Changing what is there
 
     def remove(self, entry: Entry, caller: Caller | None) -> None:
         """Delete a model for a caller, or for the server (None). Blocks. Those who run it finish."""
-        with self._entries.changes:
-            current = self._entries.changeable(entry)
+        with self._stock.entries.changes:
+            current = self._stock.entries.changeable(entry)
             self._check_still(caller, Action.DELETE, current)
-            self._keeping.remove(current.record.name)
-            self._entries.drop(entry)
+            self._stock.keeping.remove(current.record.name)
+            self._stock.entries.drop(entry)
             self._used.pop(entry.record.name, None)
-        self._shelf.drop(entry.key)
+        self._stock.shelf.drop(entry.key)
 
     def share(self, entry: Entry, sharing: Sharing, caller: Caller) -> Entry:
         """Change who may use a model. Blocks."""
-        with self._entries.changes:
-            current = self._entries.changeable(entry)
+        with self._stock.entries.changes:
+            current = self._stock.entries.changeable(entry)
             self._check_still(caller, Action.SHARE, current)
             changed = dataclasses.replace(
                 current.record, visibility=sharing.visibility, shared_with=sharing.shared_with
             )
-            self._keeping.update(changed)
+            self._stock.keeping.update(changed)
             current = dataclasses.replace(current, record=changed)
-            self._entries.put(current)
+            self._stock.entries.put(current)
             return current
 
     # What nobody uses
@@ -140,13 +122,13 @@ class Catalogue:
 
         If it raises, they are kept for the next time: a model that was used must not look as if it were not.
         """
-        with self._entries.changes:
+        with self._stock.entries.changes:
             used, self._used = self._used, {}
             entries = []
             for name, (at, served) in used.items():
-                entry = self._entries.get(name)
+                entry = self._stock.entries.get(name)
                 if entry is not None:
-                    entries.append(self._entries.change(entry, last_used=at, last_used_served=served))
+                    entries.append(self._stock.entries.change(entry, last_used=at, last_used_served=served))
         try:
             write({entry.record.id: entry.record.last_used for entry in entries if not entry.startup})
         except BaseException:
@@ -163,9 +145,9 @@ class Catalogue:
 
         The wall clock has no say: a host that sets it forward must not empty the store.
         """
-        before = self._served() - for_seconds
+        before = self._stock.served() - for_seconds
         removed = []
-        for entry in self._entries.all():
+        for entry in self._stock.entries.all():
             recent = entry.record.last_used_served >= before or entry.record.name in self._used
             if not entry.startup and not recent:
                 with contextlib.suppress(RequestError):  # it may go, or be replaced, at this moment
@@ -181,19 +163,19 @@ class Catalogue:
     def _loaded(self, entry: Entry) -> LoadedModel:
         """Load a model from where it is kept, unless it went while its request was on its way."""
         try:
-            model = self._keeping.load(entry.record, self._engine)
+            model = self._stock.keeping.load(entry.record, self._stock.engine)
         except RequestError:
-            self._entries.present(entry)
+            self._stock.entries.present(entry)
             raise
         try:
-            self._entries.present(entry)
+            self._stock.entries.present(entry)
         except RequestError:
             model.close()
             raise
         return model
 
     def _access(self, entry: Entry) -> Access:
-        return entry.access(self._keeping.binding(entry.record.name.namespace).keys)
+        return entry.access(self._stock.keeping.binding(entry.record.name.namespace).keys)
 
 
 def _meant(caller: Caller, text: str) -> Iterator[ModelName]:
