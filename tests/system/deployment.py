@@ -38,7 +38,7 @@ class Deployment:
     def __post_init__(self) -> None:
         self.store = self.folder / "store"
         self.key = self.folder / "keys" / "0.key"
-        for name in ("logs", "temporary", "working"):
+        for name in ("logs", "temporary", "working", "keys"):
             (self.folder / name).mkdir(parents=True)
 
     @property
