@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from blindai.channel.receipt import Receipt as Receipt
     from blindai.client.aio import AsyncClient as AsyncClient
     from blindai.client.aio import aconnect as aconnect
+    from blindai.client.answer_receipt import AnswerReceipt as AnswerReceipt
     from blindai.client.floors import FloorsWarning as FloorsWarning
     from blindai.client.prediction import Prediction as Prediction
     from blindai.client.prediction import UploadedModel as UploadedModel
-    from blindai.client.receipts import AnswerReceipt as AnswerReceipt
     from blindai.client.receipts import verify_receipt as verify_receipt
     from blindai.client.sync import Client as Client
     from blindai.client.sync import connect as connect
@@ -50,7 +50,7 @@ __version__ = "0.1.0"
 
 # Resolved on first use: `import blindai` stays fast, and the command line starts fast.
 _LAZY = {
-    "AnswerReceipt": "blindai.client.receipts",
+    "AnswerReceipt": "blindai.client.answer_receipt",
     "AsyncClient": "blindai.client.aio",
     "Bundle": "blindai.channel.bundle",
     "CallerInfo": "blindai.wire.access",

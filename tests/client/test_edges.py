@@ -15,6 +15,7 @@ import blindai
 from blindai.attestation.trust import SimulationTrust
 from blindai.client import calls, upload
 from blindai.client.demands import demands
+from blindai.client.exchange import Reply
 from blindai.errors import PolicyError, UsageError
 from blindai.testing import CapturingPeer, FakeTdx, http_response, make_answer
 from blindai.transport.origin import parse_origin
@@ -110,7 +111,7 @@ def test_contents_are_not_in_representations():
     """Tools that record local variables record no inputs, answers or weights."""
     shown = [
         calls.Call("POST", "/v2", lambda _: None, {"X": "CANARY"}, b"CANARY"),
-        calls.Reply(200, {"X": "CANARY"}, b"CANARY"),
+        Reply(200, {"X": "CANARY"}, b"CANARY"),
         upload.Upload("m", b"CANARY", 6, b""),
     ]
     assert "CANARY" not in repr(shown)

@@ -16,7 +16,8 @@ from blindai.channel import proof as proof_file
 from blindai.channel.bundle import Bundle
 from blindai.channel.exchange_digest import RequestDigest, ResponseHead, salt_of
 from blindai.channel.proof import Proof
-from blindai.client.receipts import AnswerReceipt, read_proof, received, verify_receipt
+from blindai.client.answer_receipt import AnswerReceipt, received
+from blindai.client.receipts import read_proof, verify_receipt
 from blindai.errors import (
     AttestationError,
     EvidenceForged,
@@ -346,7 +347,7 @@ def test_what_cannot_be_saved(tmp_path, monkeypatch):
         receipt.save(tmp_path / "missing" / "proof.json")
     with pytest.raises(UsageError, match="cannot write"):
         receipt.save(tmp_path)
-    monkeypatch.setattr("blindai.client.receipts.MAX_BODY_BYTES", len(REQUEST_BODY) - 1)
+    monkeypatch.setattr("blindai.client.answer_receipt.MAX_BODY_BYTES", len(REQUEST_BODY) - 1)
     with pytest.raises(UsageError, match="MiB"):
         receipt.save(tmp_path / "proof.json", bodies=True)
     assert list(tmp_path.iterdir()) == []

@@ -69,6 +69,8 @@ class Client:
     def _upload(self, name: str, moment: Moment) -> None:
         old = self._acknowledged.kept(name)
         new = Kept(self._chosen(), self._visibility) if old is None else replace(old, weights=self._chosen())
+        if self._visibility == "private" and new.visibility == "public":
+            new = replace(new, visibility="private")  # nobody's bytes become public unsaid
         content = new.weights.content
 
         def pieces() -> Iterator[bytes]:

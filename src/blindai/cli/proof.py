@@ -12,7 +12,7 @@ from blindai.cli.parser import Parser
 from blindai.errors import ServerRefused, UsageError
 
 if TYPE_CHECKING:
-    from blindai.client.receipts import AnswerReceipt
+    from blindai.client.answer_receipt import AnswerReceipt
 
 
 def add_arguments(parser: Parser, what: str) -> None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.parse
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from blindai.attestation.policy import Policy
+from blindai.client.exchange import Reply, model_path, repository_path
 from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.refusals import refusal
 from blindai.errors import EvidenceRejected, Reason, RequestError, ResponseError, UsageError
 from blindai.wire import access, inference, metadata, tensors
 
 if TYPE_CHECKING:
-    from blindai.client.receipts import AnswerReceipt
     from blindai.client.upload import Upload
     from blindai.client.witness import Witness
 
@@ -29,16 +28,6 @@ Flow = Generator["Call[Any]", Any, T]
 
 _JSON = {"Content-Type": "application/json"}
 _SEALING = re.compile(r"[a-z0-9-]{1,64}")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A complete response. Header names are lower case. `receipt` is the one that was asked for, verified."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    receipt: AnswerReceipt | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ def models() -> Call[tuple[metadata.ModelEntry, ...]]:
 
 
 def model(name: str, witness: Witness | None = None) -> Call[metadata.ModelMetadata]:
-    path = _model_path(name)
+    path = model_path(name)
     return Call("GET", path, lambda reply: metadata.model_metadata(_json(reply)), witness=witness)
 
 
@@ -215,7 +204,7 @@ def _infer(
         headers[inference.HEADER_LENGTH_HEADER] = str(header_length)
     if policy.models_sha256:
         headers[inference.ACCEPTED_MODELS_HEADER] = ",".join(policy.models_sha256)
-    return Call("POST", f"{_model_path(name)}/infer", _prediction, headers, b"".join(parts), witness)
+    return Call("POST", f"{model_path(name)}/infer", _prediction, headers, b"".join(parts), witness)
 
 
 def _prediction(reply: Reply) -> Prediction:
@@ -260,14 +249,6 @@ def _described(inputs: Any, signature: metadata.ModelMetadata) -> tuple[tensors.
         )
         for name, values in named.items()
     )
-
-
-def repository_path(name: str) -> str:
-    return f"/v2/repository/models/{urllib.parse.quote(name, safe='')}"
-
-
-def _model_path(name: str) -> str:
-    return f"/v2/models/{urllib.parse.quote(name, safe='')}"
 
 
 def read(call: Call[T], reply: Reply) -> T:

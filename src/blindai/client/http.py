@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from blindai.client.calls import Reply
+from blindai.client.exchange import Reply
 from blindai.errors import ResponseError, UnreachableError, UsageError
 from blindai.transport.origin import Origin
 
 if TYPE_CHECKING:
-    from blindai.client.receipts import AnswerReceipt
+    from blindai.client.answer_receipt import AnswerReceipt
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_TIMEOUT_SECONDS = 7 * 24 * 3600.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blindai.wire.metadata import ModelEntry
 
 if TYPE_CHECKING:
-    from blindai.client.receipts import AnswerReceipt
+    from blindai.client.answer_receipt import AnswerReceipt
 
 
 class Prediction(Mapping[str, NDArray[Any]]):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blindai.client.calls import Reply, repository_path
+from blindai.client.exchange import Reply, repository_path
 from blindai.client.progress import Progress as Progress
 from blindai.client.progress import reporting as reporting
 from blindai.errors import ResponseError, UsageError

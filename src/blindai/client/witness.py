@@ -16,7 +16,7 @@ from blindai.wire import base64url
 from blindai.wire.inference import HEADER_LENGTH_HEADER
 
 if TYPE_CHECKING:
-    from blindai.client.receipts import AnswerReceipt
+    from blindai.client.answer_receipt import AnswerReceipt
 
 
 class Witness:
@@ -52,7 +52,7 @@ class Witness:
         Raises ResponseError if an answer has none, AttestationError if it is not of this exchange.
         """
         # Few ask for receipts: whoever does not loads nothing of them.
-        from blindai.client.receipts import received  # noqa: PLC0415
+        from blindai.client.answer_receipt import received  # noqa: PLC0415
 
         compact = response.headers.get(RECEIPT_HEADER)
         if compact is None:
