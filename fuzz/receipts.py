@@ -180,7 +180,7 @@ def proofs() -> list[bytes]:
     true = [_members(claims) for claims in _claims()]
     others = [{**members, "bundle": None} for members in true[1:] + true[:1]]
     return [
-        json.dumps({"proof": {**members, "receipt": recipe}, "with_bodies": bodies, "other": other}).encode()
+        json.dumps({"proof": {**kept, "receipt": recipe}, "with_bodies": bodies, "other": other}).encode()
         for members, other, claims in zip(true, others, _claims(), strict=True)
         for recipe, bodies in zip(_recipes(claims), (claims["status"] == 200, False, False), strict=True)
     ] + [_written({**true[0], "receipt": next(iter(_genuine()))})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -17,7 +18,9 @@ from tests import models
 from tests.canaries import Canaries, files, leaks
 from tests.serving import RunningServer, server_command, server_environment, tensor
 
-CRASHES = [signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGQUIT]
+SYSTEM = os.environ.get("BLINDAI_SYSTEM") == "1"
+ALL_CRASHES = [signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGQUIT]
+CRASHES = ALL_CRASHES if SYSTEM else ALL_CRASHES[:2]  # each starts a server; the kernel treats all alike
 CORES_HERE = Path("/proc/sys/kernel/core_pattern").read_text()[0] not in "|/"
 ALLOWED_BYTES = resource.getrlimit(resource.RLIMIT_CORE)[1]
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all")

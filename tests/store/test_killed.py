@@ -1,6 +1,7 @@
 """`kill -9` at random instants of uploads, removals, rotations and openings.
 
-BLINDAI_KILLS says how often; the seed is printed, and BLINDAI_SEED takes it again.
+BLINDAI_KILLS says how often; the seed is printed, and BLINDAI_SEED takes it again. tests/system does it to
+whole servers, more often.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.store.killed import opened
 from tests.store.shelf import content, contents, files, plaintext_in
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("BLINDAI_KILLS", "10"))
+KILLS = int(os.environ.get("BLINDAI_KILLS", "5"))
 LONGEST_SECONDS = (0.01, 0.1, 0.6)  # from the first opening to the kill
 
 
