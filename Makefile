@@ -5,7 +5,11 @@ PYTHON ?=
 ARGS ?=
 SEED ?= 1
 EXECUTIONS ?= 200000
+# What takes whole servers, or gigabytes: beside tests/system, the full size of what `make test` tries small.
+SYSTEM = tests/system tests/runtime/test_large_models.py tests/server/test_no_leaks_in_crashes.py
 export PYTHON
+# Tests start hundreds of servers: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-system check fuzz mutate soak bench bench-verification bench-server docs lock clean runtime dev
@@ -20,7 +24,7 @@ test: dev ## run all tests, in parallel, with warnings as errors
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
 test-system: dev ## whole servers: 50 times kill -9, full disks, floods, lies; BLINDAI_KILLS, BLINDAI_SEED
-	@BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto tests/system $(ARGS)
+	@BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
 
 check: dev ## format, lint, types, import contracts, documents in step with the code
 	@sh scripts/check.sh
@@ -33,7 +37,7 @@ mutate: dev ## flip conditions in attestation/ and channel/, one at a time, and 
 
 soak: dev ## what takes longer: every bit of every genuine sample, 1,000 times kill -9
 	@BLINDAI_SOAK=1 .venv/bin/python -m pytest -n auto tests/attestation tests/channel $(ARGS)
-	@BLINDAI_SOAK=1 BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto tests/system $(ARGS)
+	@BLINDAI_SOAK=1 BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
 
 bench: dev ## measure against the same work without attestation; raw JSON is kept
 	@.venv/bin/python bench/run.py $(ARGS)

@@ -7,11 +7,12 @@ cut in two by a line break, is found too.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import secrets
 import struct
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PART = 12  # characters: of random text, more than ever comes together by chance
+_PIECE = 2**16  # words that are looked at together: more do not fit into a processor's cache
+_HASH_BITS = 18
 _LATIN = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
 
 
@@ -29,7 +32,7 @@ class Canaries:
 
     _count: int = 0
     _needles: dict[bytes, str] = field(default_factory=dict, repr=False)
-    _indexed: tuple[int, NDArray[np.uint64], dict[int, list[bytes]]] | None = field(default=None, repr=False)
+    _indexed: tuple[int, NDArray[np.bool_], dict[int, list[bytes]]] | None = field(default=None, repr=False)
 
     def text(self, what: str) -> str:
         """A new one of small letters and digits: it fits into names, headers and paths as it is."""
@@ -82,25 +85,25 @@ class Canaries:
 
     def _matches(self, data: bytes) -> set[str]:
         """Compare every eight bytes of `data` with the beginnings of all needles at once: there are many."""
-        wanted, beginnings = self._index()
+        likely, beginnings = self._index()
         found = set()
-        for offset in range(min(8, len(data) - 7)):
-            words = np.frombuffer(data, dtype="<u8", count=(len(data) - offset) // 8, offset=offset)
-            for place in np.flatnonzero(
-                wanted[np.searchsorted(wanted, words).clip(max=len(wanted) - 1)] == words
-            ):
-                start = offset + 8 * int(place)
-                for needle in beginnings[int(words[place])]:
-                    if data.startswith(needle, start):
-                        found.add(self._needles[needle])
+        for start in range(0, len(data) - 7, 8 * _PIECE):
+            for offset in range(start, min(start + 8, len(data) - 7)):
+                words = np.frombuffer(data, "<u8", min(_PIECE, (len(data) - offset) // 8), offset)
+                for place in np.flatnonzero(likely[_hashed(words)]):
+                    for needle in beginnings.get(int(words[place]), ()):
+                        if data.startswith(needle, offset + 8 * int(place)):
+                            found.add(self._needles[needle])
         return found
 
-    def _index(self) -> tuple[NDArray[np.uint64], dict[int, list[bytes]]]:
+    def _index(self) -> tuple[NDArray[np.bool_], dict[int, list[bytes]]]:
         if self._indexed is None or self._indexed[0] != len(self._needles):
             beginnings: dict[int, list[bytes]] = {}
             for needle in self._needles:
                 beginnings.setdefault(int.from_bytes(needle[:8], "little"), []).append(needle)
-            self._indexed = len(self._needles), np.array(sorted(beginnings), dtype="<u8"), beginnings
+            likely = np.zeros(2**_HASH_BITS, dtype=bool)
+            likely[_hashed(np.array(list(beginnings), dtype="<u8"))] = True
+            self._indexed = len(self._needles), likely, beginnings
         return self._indexed[1:]
 
     def _name(self, what: str) -> str:
@@ -116,6 +119,10 @@ class Canaries:
         self._needles[data[:16]] = what
         for form in _forms_of_bytes(data):
             self._plant(what, form)
+
+
+def _hashed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return (words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _HASH_BITS)
 
 
 def _forms_of_text(text: str) -> Iterator[bytes]:
@@ -181,9 +188,15 @@ def process(pid: int) -> Iterator[tuple[str, bytes]]:
             yield name, (folder / name).read_bytes()
         except PermissionError:  # nobody but root sees more of an undumpable process
             continue
-    yield "threads", b"\n".join(thread.read_bytes() for thread in folder.glob("task/*/comm"))
+    yield "threads", b"\n".join(_each(folder.glob("task/*/comm"), Path.read_bytes))
     try:
-        targets = [str(link.readlink()).encode() for link in (folder / "fd").iterdir()]
+        links = list((folder / "fd").iterdir())
     except PermissionError:
-        targets = []
-    yield "open files", b"\n".join(targets)
+        links = []
+    yield "open files", b"\n".join(_each(links, lambda link: str(link.readlink()).encode()))
+
+
+def _each(paths: Iterable[Path], content: Callable[[Path], bytes]) -> Iterator[bytes]:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended, or closed, meanwhile
+            yield content(path)

@@ -127,7 +127,7 @@ def test_a_prediction_leaves_its_proof(blindai, peer, tmp_path):
     described = json.dumps({"name": "m", "platform": "onnx", "inputs": [spec], "outputs": []}).encode()
     respond = peer.respond
     peer.respond = lambda asked: (
-        http_response(described) if asked.line == "GET /v2/models/m" else respond(asked)
+        peer.signed(asked, described) if asked.line == "GET /v2/models/m" else respond(asked)
     )
     proof = tmp_path / "proof.json"
     predict = ("predict", peer.address, "m", "--simulation", "--input", "[1]", "--receipt", str(proof))
@@ -165,7 +165,7 @@ def test_an_answer_is_printed_although_its_proof_cannot_be_written(blindai, peer
     described = json.dumps({"name": "m", "platform": "onnx", "inputs": [spec], "outputs": []}).encode()
     respond = peer.respond
     peer.respond = lambda asked: (
-        http_response(described) if asked.line == "GET /v2/models/m" else respond(asked)
+        peer.signed(asked, described) if asked.line == "GET /v2/models/m" else respond(asked)
     )
     done = blindai("predict", peer.address, "m", "--simulation", "--input", f"@{file}", "--receipt", missing)
     assert (done.returncode, done.stdout) == (1, "y: [2.]\n")

@@ -8,6 +8,7 @@ places for real; a search that does not find it there is blind.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,16 +124,27 @@ def test_names_of_threads_are_searched():
         child.stdin.close()
 
 
-@pytest.mark.parametrize("harm", ["removed", "cut short", "grown", "exchanged"])
-def test_a_store_that_does_not_open_names_no_model(harm: str, tmp_path: Path):
-    """A host that harms one file after another and starts the server must not learn the models' names."""
-    planted = Canaries()
-    store = tmp_path / "store"
-    sealed = {"store_path": str(store), "store_key": f"file:{tmp_path / 'sealing.key'}"}
-    with running_server(**sealed) as server:
+def sealed_in(folder: Path) -> dict[str, str]:
+    return {"store_path": str(folder / "store"), "store_key": f"file:{folder / 'sealing.key'}"}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Canaries, Path]:
+    """Two models that a server has stored."""
+    planted, folder = Canaries(), tmp_path_factory.mktemp("stored")
+    with running_server(**sealed_in(folder)) as server:
         for _ in range(2):
             model = secret_model(planted, "a model")
             assert server.upload(planted.text("model name"), model).status == 201
+    return planted, folder
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut short", "grown", "exchanged"])
+def test_a_store_that_does_not_open_names_no_model(harm: str, stored: tuple[Canaries, Path], tmp_path: Path):
+    """A host that harms one file after another and starts the server must not learn the models' names."""
+    planted, folder = stored
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    store = tmp_path / "store"
     one, other = sorted(store.glob("*.model"))
     match harm:
         case "removed":
@@ -145,7 +157,7 @@ def test_a_store_that_does_not_open_names_no_model(harm: str, tmp_path: Path):
             content = one.read_bytes()
             one.write_bytes(other.read_bytes())
             other.write_bytes(content)
-    chosen = [f"{key.replace('_', '.')}={value}" for key, value in sealed.items()]
+    chosen = [f"{key.replace('_', '.')}={value}" for key, value in sealed_in(tmp_path).items()]
     options = [word for setting in chosen for word in ("--set", setting)]
     done = subprocess.run(
         [sys.executable, "-m", "blindai", "serve", "--simulation", "--port", "0", *options],
