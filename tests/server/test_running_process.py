@@ -77,6 +77,8 @@ def test_another_program_of_the_same_user_reaches_nothing(server: RunningServer)
 
 def test_the_attack_works_on_others():
     """It is not blind: a program that is not hardened is open to all of it."""
+    if os.geteuid() == 0 and not _can_be_nobody():
+        pytest.skip("root sees everything, and cannot become another here")
     sleep = shutil.which("sleep")
     assert sleep is not None
     with subprocess.Popen([*AS_USER, sleep, "60"]) as victim:
