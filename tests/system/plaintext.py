@@ -25,7 +25,7 @@ _BETWEEN_FILES = b"\n" * WINDOW_BYTES
 def found_in(folders: Iterable[Path], plaintexts: Iterable[Weights]) -> list[str]:
     """Return the files under `folders` that hold a window of a model, with where it begins."""
     files = [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_file()]
-    # All files as one text: hundreds of small ones, each by itself, would cost an hour after a thousand kills.
+    # All files as one text: hundreds of small ones, each by itself, cost an hour after a thousand kills.
     texts = [path.read_bytes() for path in files]
     data = (_BETWEEN_FILES).join(texts)
     begins = list(itertools.accumulate((len(text) + len(_BETWEEN_FILES) for text in texts), initial=0))
