@@ -1,8 +1,8 @@
-"""Searches files for pieces of models in clear.
+"""Searches files for 32 bytes in a row of a model in clear.
 
-The windows of a model are taken at every 32nd byte and compared with the files at every byte: a run of
-63 bytes of a model holds at least one of those windows whole, wherever the run begins. What is shorter may
-be missed; a disk block, a page or a write buffer never is. Both at every byte would take 32 times the memory.
+Pieces of 16 bytes are taken from a model at every 17th byte and compared with the files at every byte: any
+32 bytes in a row of a model hold at least one such piece whole. Windows of 32 bytes at every byte of both
+would take 34 times the memory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import numpy as np
 from tests.system.weights import Weights
 
 WINDOW_BYTES = 32
+PIECE_BYTES = 16
+STRIDE_BYTES = WINDOW_BYTES - PIECE_BYTES + 1
 _BATCH_BYTES = 64 * 2**20
 _FILTER_BITS = 26
 _BETWEEN_FILES = b"\n" * WINDOW_BYTES
 
 
 def found_in(folders: Iterable[Path], plaintexts: Iterable[Weights]) -> list[str]:
-    """Return the files under `folders` that hold a window of a model, with where it begins."""
+    """Return the files under `folders` that hold a piece of a model, with where it begins."""
     files = [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_file()]
     # All files as one text: hundreds of small ones, each by itself, cost an hour after a thousand kills.
     texts = [path.read_bytes() for path in files]
@@ -31,14 +33,14 @@ def found_in(folders: Iterable[Path], plaintexts: Iterable[Weights]) -> list[str
     begins = list(itertools.accumulate((len(text) + len(_BETWEEN_FILES) for text in texts), initial=0))
     found = []
     for batch in _batches(plaintexts):
-        windows = {
-            text[start : start + WINDOW_BYTES]
+        pieces = {
+            text[start : start + PIECE_BYTES]
             for text in batch
-            for start in range(0, len(text) - WINDOW_BYTES + 1, WINDOW_BYTES)
+            for start in range(0, len(text) - PIECE_BYTES + 1, STRIDE_BYTES)
         }
-        starts = np.frombuffer(b"".join(window[:8] for window in windows), "<u8")
+        starts = np.frombuffer(b"".join(piece[:8] for piece in pieces), "<u8")
         for at in _maybe(data, starts):
-            if data[at : at + WINDOW_BYTES] in windows:
+            if data[at : at + PIECE_BYTES] in pieces:
                 number = bisect.bisect_right(begins, at) - 1
                 found.append(f"{files[number]} at {at - begins[number]}")
     return found
@@ -58,8 +60,8 @@ def _batches(plaintexts: Iterable[Weights]) -> Iterable[list[bytes]]:
 
 
 def _maybe(data: bytes, starts: np.ndarray) -> np.ndarray:
-    """Return where `data` may have the first eight bytes of a window: nearly everywhere it has them not."""
-    places = np.arange(max(0, len(data) - WINDOW_BYTES + 1))
+    """Return where `data` may have the first eight bytes of a piece: nearly everywhere it has them not."""
+    places = np.arange(max(0, len(data) - PIECE_BYTES + 1))
     every = np.ndarray((len(places),), "<u8", data, strides=(1,))
     for bits in (0, 64 - _FILTER_BITS):
         known = np.zeros(2**_FILTER_BITS, bool)
