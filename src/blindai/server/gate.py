@@ -15,19 +15,10 @@ class Gate:
 
     def __init__(self, callers: Callers, *, requests_per_minute: int) -> None:
         self._callers = callers
-        self._requests_per_minute = requests_per_minute
-        self._rates: dict[int, Rate] = {}
+        self._rate = Rate(requests_per_minute)
 
     def admit(self, headers: Headers) -> Caller:
         """Return the caller. Raises RequestError (unauthenticated, rate-limited)."""
         caller = self._callers.authenticate(header(headers, b"authorization"), int(time.time()))
-        per_minute = caller.quota.requests_per_minute or self._requests_per_minute
-        if per_minute:
-            self._rate(per_minute).take(caller.key_id, time.monotonic())
+        self._rate.take(caller.key_id, time.monotonic(), per_minute=caller.quota.requests_per_minute or None)
         return caller
-
-    def _rate(self, per_minute: int) -> Rate:
-        # The settings have a handful of different limits, and so has this.
-        if per_minute not in self._rates:
-            self._rates[per_minute] = Rate(per_minute)
-        return self._rates[per_minute]

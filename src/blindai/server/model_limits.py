@@ -17,15 +17,13 @@ class ModelGate:
 
     def __init__(self) -> None:
         self._inside: Counter[str] = Counter()
-        self._rates: dict[int, Rate] = {}
+        self._rate = Rate(0)  # each model brings its own
 
     @contextlib.contextmanager
     def admitted(self, entry: Entry) -> Iterator[None]:
         """Count a request while it is inside. Raises RequestError (rate-limited, busy)."""
         limits = entry.limits
-        if limits.requests_per_minute:
-            rate = self._rates.setdefault(limits.requests_per_minute, Rate(limits.requests_per_minute))
-            rate.take(entry.key, time.monotonic())
+        self._rate.take(entry.key, time.monotonic(), per_minute=limits.requests_per_minute)
         if limits.max_waiting and self._inside[entry.key] >= limits.max_waiting:
             raise RequestError(RequestCode.BUSY, "too many requests wait for this model: try again")
         self._inside[entry.key] += 1

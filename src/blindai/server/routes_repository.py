@@ -92,10 +92,7 @@ class RepositoryRoutes:
         request.body.check_declared(self._uploads.max_model_bytes)
         self._admission.check(request.caller, request.parameters["model"], declared)
 
-        with (
-            self._uploads.slot(request.caller.key_id),
-            self._uploads.counted(request.caller.key_id) as count,
-        ):
+        with self._uploads.slot(request.caller.key_id) as count:
 
             def admit(size: int) -> None:
                 arriving = count(size)

@@ -55,23 +55,15 @@ class Uploads:
         return self._limits.max_model_bytes
 
     @contextlib.contextmanager
-    def slot(self, key_id: str) -> Iterator[None]:
-        """Hold one of the places. Raises RequestError (busy)."""
+    def slot(self, key_id: str) -> Iterator[Callable[[int], Arriving]]:
+        """Hold one of the places, and lend a counter of what arrives there: it tells what arrives in all.
+
+        Raises RequestError (busy).
+        """
         if self._running.total() >= self._limits.max_uploads:
             raise _busy("too many models arrive at this moment: try again")
         if self._running[key_id] >= self._limits.max_uploads_per_caller:
             raise _busy("too many models of yours arrive at this moment: finish one first")
-        self._running[key_id] += 1
-        try:
-            yield
-        finally:
-            self._running[key_id] -= 1
-            if not self._running[key_id]:
-                del self._running[key_id]
-
-    @contextlib.contextmanager
-    def counted(self, key_id: str) -> Iterator[Callable[[int], Arriving]]:
-        """Lend a counter of what arrives in one upload; it tells what arrives in all of them."""
         mine = 0
 
         def count(size: int) -> Arriving:
@@ -80,12 +72,14 @@ class Uploads:
             self._arrived[key_id] += size
             return Arriving(self._arrived[key_id], self._arrived.total())
 
+        self._running[key_id] += 1
         try:
             yield count
         finally:
+            self._running[key_id] -= 1
             self._arrived[key_id] -= mine
-            if not self._arrived[key_id]:
-                del self._arrived[key_id]
+            if not self._running[key_id]:
+                del self._running[key_id], self._arrived[key_id]
 
     async def receive(
         self, body: Body, intake: Intake, expected_sha256: str | None, admit: Callable[[int], None]
