@@ -83,11 +83,6 @@ class Store:
     def models(self) -> tuple[StoredModel, ...]:
         return tuple(entry.model for _, entry in sorted(self._ledger.catalogue.entries.items()))
 
-    def unused(self, for_seconds: int) -> tuple[StoredModel, ...]:
-        """Return the models that nobody used for so many seconds in which the server ran."""
-        latest = self.served_seconds - for_seconds
-        return tuple(model for model in self.models() if model.last_used_served <= latest)
-
     def read(self, model: StoredModel) -> Blob:
         with self._lock:
             file = self._ledger.catalogue.file_of(model.name.namespace, model.sha256)
