@@ -177,13 +177,13 @@ def test_what_asyncio_says_of_a_connection_is_no_content():
     text = planted.text("argument")
     program = f"""
         import asyncio, sys
-        from blindai.server.listener import _log_without_contents
+        from blindai.server.watch.crashes import log_without_contents
         from blindai.server.watch.logs import configure
         configure("text", "debug")
         def fail(argument): raise ValueError(argument)
         async def main():
             loop = asyncio.get_running_loop()
-            loop.set_exception_handler(_log_without_contents)
+            loop.set_exception_handler(log_without_contents)
             loop.call_soon(fail, {text!r})
             await asyncio.sleep(0)
         asyncio.run(main())

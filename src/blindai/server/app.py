@@ -6,10 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Any
 
 from blindai.errors import RequestCode, RequestError
@@ -22,6 +20,7 @@ from blindai.server.identity import Identity
 from blindai.server.receipts import Witness
 from blindai.server.refusal import error_response
 from blindai.server.routing import MethodNotAllowed, Router
+from blindai.server.watch.crashes import described
 from blindai.server.watch.finished import Finished
 
 Scope = dict[str, Any]
@@ -111,7 +110,7 @@ class App:
             return response
         try:
             signed = await witness.sign(response, call.notes, identity, engine=self._engine)
-        except Exception as exc:  # noqa: BLE001 - as in `_handled`: a client that wants a receipt gets no answer without
+        except Exception as exc:  # noqa: BLE001 - the boundary: who asks for a receipt gets no answer without
             return _internal_error(exc, call.request_id)
         return replace(response, headers=(*response.headers, signed))
 
@@ -215,10 +214,7 @@ def _check_encoding(request: Request) -> None:
 
 
 def _internal_error(exc: Exception, request_id: str) -> Response:
-    # The type and the place, not the message: a message may quote the request.
-    frame = traceback.extract_tb(exc.__traceback__)[-1]
-    place = f"{PurePath(frame.filename).name}:{frame.lineno}"
-    _log.error("request %s failed: %s at %s", request_id, type(exc).__name__, place)
+    _log.error("request %s failed: %s", request_id, described(exc))
     return error_response(
         RequestError(RequestCode.INTERNAL, "the server failed on this request; its log says where")
     )

@@ -22,7 +22,7 @@ from blindai.errors import UsageError
 from blindai.server.identity import Identities
 from blindai.server.protocol import ConnectionLimits, Draining, protocol_class
 from blindai.server.settings import Settings
-from blindai.server.watch.crashes import described
+from blindai.server.watch.crashes import log_without_contents
 
 _BACKLOG = 2048
 _BIND_HINTS = {
@@ -94,7 +94,7 @@ class Listener(uvicorn.Server):
         """Serve on `sock` until a signal; return whether the end was in order, not forced."""
         self._started = started
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_log_without_contents)
+        loop.set_exception_handler(log_without_contents)
         with self._signals(loop):
             await self._serve([sock])
         return not self.force_exit
@@ -177,12 +177,3 @@ def _silence_uvicorn() -> None:
     """Its loggers print tracebacks and request lines; what matters is said by our own."""
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logging.getLogger(name).disabled = True
-
-
-def _log_without_contents(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Failed handshakes and broken connections end here.
-
-    An exception's text may quote what was received, and asyncio's message a callback with its arguments.
-    """
-    error = context.get("exception")
-    _log.debug("connection: %s", described(error) if error is not None else "lost")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 from blindai.server.settings.entries import ENTRIES
 from blindai.server.settings.key import Key
@@ -28,29 +29,20 @@ def keys_of(table: str) -> tuple[Key, ...]:
 
 def unknown_key(name: str, table: str) -> str:
     """Say that `name` is no key of this table, and which one may have been meant."""
-    names = [key.name for key in keys_of(table)]
-    elsewhere = [key for key in KEYS if name in (key.name, key.field)]
-    near = difflib.get_close_matches(name, names, n=1)
-    if elsewhere:
-        meant = f"did you mean {elsewhere[0].name} in [{elsewhere[0].table}]?"
-    elif near:
-        meant = f"did you mean {near[0]}?"
-    else:
-        meant = f"known: {', '.join(names)}"
-    return f"is not a known key; {meant}"
+    return f"is not a known key; {_meant(name, [key.name for key in keys_of(table)])}"
 
 
 def unknown_table(name: str) -> str:
     """Say that `name` is no table, and which table or key may have been meant."""
+    return f"is not a known table; {_meant(name, ALL_TABLES, '[{}]')}"
+
+
+def _meant(name: str, known: Sequence[str], form: str = "{}") -> str:
     elsewhere = [key for key in KEYS if name in (key.name, key.field)]
-    near = difflib.get_close_matches(name, ALL_TABLES, n=1)
     if elsewhere:
-        meant = f"did you mean {elsewhere[0].name} in [{elsewhere[0].table}]?"
-    elif near:
-        meant = f"did you mean [{near[0]}]?"
-    else:
-        meant = f"known: {', '.join(ALL_TABLES)}"
-    return f"is not a known table; {meant}"
+        return f"did you mean {elsewhere[0].name} in [{elsewhere[0].table}]?"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {form.format(near[0])}?" if near else f"known: {', '.join(known)}"
 
 
 def unknown_dotted(text: str) -> str:

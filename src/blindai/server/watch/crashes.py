@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
 from pathlib import PurePath
 from types import TracebackType
+from typing import Any
 
 _MAX_CAUSES = 4
 
@@ -32,6 +34,15 @@ def install_hooks() -> None:
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread
     sys.unraisablehook = _unraisable
+
+
+def log_without_contents(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what an event loop is left with: failed handshakes and broken connections.
+
+    An exception's text may quote what was received, and asyncio's message a callback with its arguments.
+    """
+    error = context.get("exception")
+    _log.debug("connection: %s", described(error) if error is not None else "lost")
 
 
 def _place(trace: TracebackType | None) -> str:

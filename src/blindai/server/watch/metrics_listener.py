@@ -12,14 +12,13 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from blindai.errors import UsageError
 from blindai.server.listener import bind
 from blindai.server.settings.addresses import parse_address
-from blindai.server.watch.crashes import described
+from blindai.server.watch.crashes import described, log_without_contents
 
 PATH = b"/metrics"
 MAX_CONNECTIONS = 16
@@ -89,7 +88,7 @@ class MetricsListener:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_log_without_contents)
+        self._loop.set_exception_handler(log_without_contents)
         self._ending = asyncio.Event()
         exchanges = _Exchanges(self._render, self._deadline_seconds)
         server = await self._loop.create_server(lambda: _Connection(exchanges), sock=self._socket)
@@ -226,8 +225,3 @@ def _head(status: int, allowed: bool, length: int) -> bytes:
     if allowed:
         lines.append(b"allow: GET, HEAD")
     return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def _log_without_contents(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    error = context.get("exception")
-    _log.debug("metrics: connection: %s", described(error) if error is not None else "lost")
