@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from blindai.channel import challenge
 from blindai.channel.bundle import Bundle, Peer
 from blindai.tee.attester import Attester
+from blindai.tee.simulated import snp_layout
 from blindai.testing import (
     EventLog,
     FakeNitro,
@@ -29,7 +30,6 @@ from blindai.testing import (
     cbor,
     make_answer,
     make_keyset,
-    snp_layout,
 )
 from blindai.wire import base64url
 

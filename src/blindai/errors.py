@@ -14,6 +14,7 @@
     ├── ResponseError              an attested server answered in a way HTTP or the protocol forbids
     ├── ServerRefused              an attested server answered with an error: `status`, `code`
     ├── StoreError                 the sealed store cannot be opened, or a part of it is not what it was
+    ├── TeeError                   the hardware, or what leads to it, gave no evidence
     └── RequestError               raised by the server's own code: a request that cannot be served
 
 Blame decides the branch. None of them is an httpx2 or httpcore2 error: those are retried by clients
@@ -140,6 +141,30 @@ class StoreFault(StrEnum):
     READ_ONLY = "read-only"
     FULL = "full"
     UNAVAILABLE = "unavailable"  # the disk failed in another way
+
+
+class TeeError(BlindAIError):
+    """The TEE, or an interface on the way to it, gave no evidence. `fault` is stable."""
+
+    def __init__(self, fault: TeeFault, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} [{fault}]", hint=hint)
+        self.fault = fault
+
+
+class TeeFault(StrEnum):
+    """Stable words for why there is no evidence."""
+
+    ABSENT = "absent"  # there is no such interface on this machine
+    NOT_CONFIGURED = "not-configured"  # it is there, and switched off or without a provider
+    NOT_ALLOWED = "not-allowed"  # this process may not use it
+    BUSY = "busy"  # throttled by the host, or used by others: asking again later may work
+    TIMEOUT = "timeout"  # the host's quoting service did not answer in time
+    RACED = "raced"  # another writer came between, each time
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"  # evidence of a kind that no verifier of ours reads
+    REFUSED = "refused"  # the interface said no to a request that it should take
+    MALFORMED = "malformed"  # its answer is not evidence
+    FAILED = "failed"  # it broke in another way
 
 
 class RequestCode(StrEnum):

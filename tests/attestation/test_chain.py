@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from blindai.attestation import chain
 from blindai.attestation.chain import Dated
 from blindai.errors import EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
-from blindai.testing import Window, authority
+from blindai.tee.simulated import authority
+from blindai.testing import Window
 from tests.attestation.scene import NOW, assert_refused
 
 ALWAYS = Window(-1000, 1000)

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from blindai.attestation import chain
 from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
-from blindai.testing import FakeSnp, Window, authority
+from blindai.tee.simulated import authority
+from blindai.testing import FakeSnp, Window
 from tests.attestation.scene import NOW, assert_refused
 
 SECP384R1 = bytes.fromhex("06052b81040022")

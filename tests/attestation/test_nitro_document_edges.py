@@ -10,7 +10,8 @@ from blindai.attestation import vendors
 from blindai.attestation.aws import document, nitro_policy
 from blindai.attestation.trust import SimulationTrust
 from blindai.errors import EvidenceMalformed, EvidenceRejected, Reason
-from blindai.testing import FakeNitro, Window, authority, cbor
+from blindai.tee.simulated import authority
+from blindai.testing import FakeNitro, Window, cbor
 from tests.attestation.scene import NOW, assert_refused
 
 SECP384R1 = bytes.fromhex("06052b81040022")

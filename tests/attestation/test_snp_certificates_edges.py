@@ -14,7 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from blindai.attestation.amd import endorsement, product
 from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
-from blindai.testing import FakeSnp, SnpMachine, Window, authority, snp_vendor
+from blindai.tee.simulated import authority, snp_vendor
+from blindai.testing import FakeSnp, SnpMachine, Window
 from tests.attestation.scene import NOW, assert_refused, healthy
 
 # `cryptography` mentions the serial number 0 of every VCEK; the package's own filter is not pytest's.

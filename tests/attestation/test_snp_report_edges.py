@@ -6,7 +6,8 @@ import pytest
 
 from blindai.attestation.amd import product, report
 from blindai.errors import EvidenceMalformed, Reason
-from blindai.testing import SnpMachine, SnpTcb, snp_layout
+from blindai.tee.simulated import snp_layout
+from blindai.testing import SnpMachine, SnpTcb
 from tests.attestation.scene import assert_refused
 
 # Offsets that no version gives a meaning to, then those that versions before the number leave zero.

@@ -9,7 +9,13 @@ import pytest
 
 import blindai
 from blindai.errors import UsageError
-from blindai.tee.measurement import Measurements, policy_toml, simulated_measurements, source_sha256
+from blindai.tee.measurement import (
+    Measurements,
+    policy_toml,
+    simulated_launch,
+    simulated_measurements,
+    source_sha256,
+)
 
 SOURCES = hashlib.sha256(b"some sources").hexdigest()
 
@@ -87,6 +93,14 @@ def test_other_sources_give_another_rtmr2_only():
         theirs.rtmr3,
     )
     assert len({ours.mrtd, ours.rtmr0, ours.rtmr1, ours.rtmr2, ours.rtmr3}) == 5
+
+
+def test_other_sources_give_another_launch():
+    """The launch measurement covers the sources, and is none of the measurements of the TDX machine."""
+    ours, theirs = simulated_launch(SOURCES), simulated_launch("00" * 32)
+    assert ours.measurement != theirs.measurement
+    assert (ours.product, ours.tcb) == (theirs.product, theirs.tcb)
+    assert ours.measurement not in vars(simulated_measurements(SOURCES)).values()
 
 
 def test_a_measurement_has_48_bytes():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from blindai.attestation.types import Collateral, Evidence
+from blindai.attestation.types import Evidence
 
 
 class Attester(Protocol):
@@ -19,11 +19,15 @@ class Attester(Protocol):
         """Whether the evidence chains to a throw-away root instead of a vendor's."""
 
     def evidence(self, report_data: bytes) -> Evidence:
-        """Return evidence that carries these 64 bytes."""
+        """Return evidence that carries these 64 bytes. Raises TeeError."""
 
-    def collateral(self) -> Collateral:
-        """Return what a client needs to judge the evidence offline, keyed by vendor."""
+
+class Certified(Protocol):
+    """An attester whose host may hand over certificates along with a report: SEV-SNP's."""
 
     @property
-    def collateral_expires(self) -> int | None:
-        """When the collateral ends (Unix seconds), None if that is not known."""
+    def certificates(self) -> bytes:
+        """The certificate table that came with the newest report, as it came; b"" if none did.
+
+        The host wrote it: hints, which the verifier judges.
+        """

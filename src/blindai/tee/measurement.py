@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ DIGEST_BYTES = 48
 SOURCE_LABEL = b"blindai-source-v1\0"
 SIMULATION_LABEL = f"{SIMULATION_MARK}: ".encode("ascii")
 _CACHE_FOLDER = "__pycache__"
+# The simulated SEV-SNP machine, as a genuine one of its age shows itself: a policy has to name its floor.
+SNP_PRODUCT = "Milan"
+SNP_TCB = {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,19 @@ class Measurements:
 
     def __post_init__(self) -> None:
         if any(len(value) != DIGEST_BYTES for value in vars(self).values()):
+            raise ValueError(f"a measurement has {DIGEST_BYTES} bytes")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The launch measurement of an SEV-SNP guest (48 bytes), and the product and TCB version it runs on."""
+
+    measurement: bytes
+    product: str
+    tcb: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if len(self.measurement) != DIGEST_BYTES:
             raise ValueError(f"a measurement has {DIGEST_BYTES} bytes")
 
 
@@ -55,7 +72,7 @@ def source_sha256(package: Path | None = None) -> str:
 
 
 def simulated_measurements(source_sha256: str) -> Measurements:
-    """Return what the simulated machine measures when it runs the sources with this hash."""
+    """Return what the simulated TDX machine measures when it runs the sources with this hash."""
     return Measurements(
         mrtd=_labelled(b"firmware"),
         rtmr0=_labelled(b"configuration"),
@@ -65,18 +82,42 @@ def simulated_measurements(source_sha256: str) -> Measurements:
     )
 
 
-def policy_toml(measurements: Measurements) -> str:
+def simulated_launch(source_sha256: str) -> Launch:
+    """Return what the simulated SEV-SNP machine measures when it launches the sources with this hash."""
+    measurement = _labelled(b"SNP launch of sources " + bytes.fromhex(source_sha256))
+    return Launch(measurement, SNP_PRODUCT, SNP_TCB)
+
+
+def policy_toml(measured: Measurements | Launch) -> str:
     """Return the text of a policy that accepts exactly these simulated measurements."""
+    entry = _snp_entry(measured) if isinstance(measured, Launch) else _tdx_entry(measured)
     return (
         f"# {SIMULATION_MARK}: measurements of simulated hardware. They say which sources of blindai\n"
         "# a server runs, as that server tells it; no hardware vouches for them.\n"
         "version = 1\n"
         "\n"
         "[[accept]]\n"
+        f"{entry}"
+    )
+
+
+def _tdx_entry(measured: Measurements) -> str:
+    return (
         'tee = "tdx"\n'
-        f'mrtd = "{measurements.mrtd.hex()}"\n'
-        f'rtmr1 = "{measurements.rtmr1.hex()}"\n'
-        f'rtmr2 = "{measurements.rtmr2.hex()}"\n'
+        f'mrtd = "{measured.mrtd.hex()}"\n'
+        f'rtmr1 = "{measured.rtmr1.hex()}"\n'
+        f'rtmr2 = "{measured.rtmr2.hex()}"\n'
+    )
+
+
+def _snp_entry(measured: Launch) -> str:
+    floor = ", ".join(f"{name} = {number}" for name, number in measured.tcb.items())
+    return (
+        'tee = "sev-snp"\n'
+        f'measurement = "{measured.measurement.hex()}"\n'
+        'boot = "direct"\n'
+        f'product = "{measured.product}"\n'
+        f"min_tcb = {{ {floor} }}\n"
     )
 
 

@@ -14,6 +14,7 @@ Nothing here weakens a verifier: what is fake is signed under roots that only a 
 from __future__ import annotations
 
 from blindai.tee.simulated import EXPIRED, NOT_YET_VALID, Platform, Window
+from blindai.tee.simulated.snp_machine import SnpMachine, SnpTcb
 from blindai.testing.answers import Lies, make_answer, make_keyset
 from blindai.testing.event_log import Event, EventLog
 from blindai.testing.identity import TlsIdentity
@@ -22,7 +23,6 @@ from blindai.testing.nitro_enclave import NitroEnclave
 from blindai.testing.peer import CapturingPeer, Connection, HangUp, Pause, http_response
 from blindai.testing.sgx import FakeSgx, SgxPlatform
 from blindai.testing.snp import FakeSnp
-from blindai.testing.snp_machine import SnpMachine, SnpTcb
 from blindai.testing.tdx import FakeTdx
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from blindai import __version__
 from blindai.attestation.binding import report_data
@@ -15,6 +15,12 @@ from blindai.tee.attester import Attester
 
 _SOURCES = hashlib.sha256(b"").hexdigest()
 _RECEIPT_KEY = hashlib.sha256(b"blindai.testing: no private half exists").digest()
+
+
+class StaplingAttester(Attester, Protocol):
+    """An attester that has its own collateral, as every simulated one and every fake has."""
+
+    def collateral(self) -> dict[str, Any]: ...
 
 
 class KeysetFields(TypedDict, total=False):
@@ -68,7 +74,7 @@ def make_keyset(
 
 
 def make_answer(
-    attester: Attester,
+    attester: StaplingAttester,
     *,
     nonce: bytes,
     tls_spki_sha256: bytes,

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from blindai.attestation.types import NITRO_DOCUMENT, Evidence
-from blindai.testing import authority, cbor, nitro_chain
-from blindai.testing.authority import Holder, Rooted
+from blindai.tee.simulated import authority
+from blindai.tee.simulated.holder import Holder, Rooted
+from blindai.testing import cbor, nitro_chain
 from blindai.testing.nitro_enclave import NitroEnclave
 
 _COSE_SIGN1 = 18

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from blindai.tee.simulated import Window
-from blindai.testing import authority
-from blindai.testing.authority import Extension, Holder
+from blindai.tee.simulated import Window, authority
+from blindai.tee.simulated.authority import Extension
+from blindai.tee.simulated.holder import Holder, PrivateKey
 from blindai.testing.nitro_enclave import AUTHORITIES, NitroEnclave
 
 
@@ -87,8 +87,8 @@ def _extensions(
     enclave: NitroEnclave,
     role: str,
     constraints: Extension,
-    key: authority.PrivateKey,
-    issuer: authority.PrivateKey,
+    key: PrivateKey,
+    issuer: PrivateKey,
 ) -> list[Extension]:
     """Return what the genuine certificates carry, in their order; an instance makes its own, with less."""
     signs = () if role == enclave.no_cert_sign else ("key_cert_sign",)

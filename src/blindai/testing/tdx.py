@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from blindai.tee.measurement import Measurements, simulated_measurements
-from blindai.tee.simulated import Platform, SimulatedTdx
+from blindai.tee.simulated import Platform, Published, SimulatedTdx
 from blindai.tee.simulated.pki import Holder
 from blindai.wire import base64url
 
@@ -34,17 +34,17 @@ class FakeTdx(SimulatedTdx):
         event_log: bytes | None = None,
         **knobs: Any,
     ) -> None:
+        self._event_log = event_log
         super().__init__(
             now=int(time.time()) if now is None else now,
             measurements=simulated_measurements(_NO_SOURCES) if measurements is None else measurements,
             platform=Platform(**knobs),
             root=root,
         )
-        self._event_log = event_log
 
-    def collateral(self) -> dict[str, Any]:
-        """Return the stapled collateral; the event log, if there is one, is its tenth member."""
-        stapled = super().collateral()
+    def _publish(self, now: int, renewals: int) -> Published:
+        """Return the collateral; the event log, if there is one, is its tenth member."""
+        published = super()._publish(now, renewals)
         if self._event_log is not None:
-            stapled["intel"]["event_log"] = base64url.encode(self._event_log)
-        return stapled
+            published.collateral["intel"]["event_log"] = base64url.encode(self._event_log)
+        return published

@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from blindai.attestation.types import TDX_QUOTE, Evidence
 from blindai.tee.measurement import Measurements
 from blindai.tee.simulated import collateral, pki, quote
 from blindai.tee.simulated.platform import IntelPlatform, Platform
+from blindai.tee.simulated.publication import Published, Publisher
 
 
-class SimulatedVendor:
+class SimulatedVendor(Publisher):
     """The part of a simulated Intel machine that no TEE changes: root, attestation key, collateral."""
 
-    simulated = True
+    root: pki.Holder
 
     def __init__(self, platform: IntelPlatform, now: int, root: pki.Holder | None) -> None:
+        self._platform = platform
         self._vendor = pki.vendor(platform, now, root)
         self.root = self._vendor.root
         self._attestation_key = pki.new_key()
-        self._collateral = collateral.publish(platform, self._vendor, now)
-        self._collateral_expires = now + platform.collateral.end
+        super().__init__(now)
 
-    @property
-    def collateral_expires(self) -> int:
-        """When the collateral ends, in Unix seconds."""
-        return self._collateral_expires
-
-    @property
-    def root_der(self) -> bytes:
-        return self.root.certificate.public_bytes(Encoding.DER)
-
-    @property
-    def root_pem(self) -> str:
-        return self.root.pem
-
-    @property
-    def root_sha256(self) -> str:
-        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
-        return hashlib.sha256(self.root_der).hexdigest()
-
-    def collateral(self) -> dict[str, Any]:
-        """Return the stapled collateral, keyed by vendor."""
-        return {"intel": dict(self._collateral)}
+    def _publish(self, now: int, renewals: int) -> Published:
+        published = collateral.publish(self._platform, self._vendor, now, renewals=renewals)
+        return Published({"intel": dict(published)}, now + self._platform.collateral.end)
 
 
 class SimulatedTdx(SimulatedVendor):
     """Mints TDX evidence and collateral under a throw-away root (a `blindai.tee.attester.Attester`).
 
     `now` is the Unix time that every date counts from: certificates and collateral start before it, and
-    collateral ends 30 days after it. `root` reuses the root of another instance: the same anchor then
-    vouches for another machine, another measurement or a later day. Private keys live in memory only.
+    collateral ends 30 days after it unless it is renewed. `root` reuses the root of another instance: the
+    same anchor then vouches for another machine, another measurement or a later day. Private keys live in
+    memory only.
     """
 
     tee = "tdx"

@@ -20,8 +20,8 @@ _QE_ATTRIBUTES = "11000000000000000000000000000000"
 _QE_ATTRIBUTES_MASK = "FBFFFFFFFFFFFFFF0000000000000000"
 
 
-def publish(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> dict[str, str]:
-    """Return the machine's collateral as of `now`."""
+def publish(platform: IntelPlatform, vendor: pki.Vendor, now: int, *, renewals: int = 0) -> dict[str, str]:
+    """Return the machine's collateral as of `now`; the numbers of both CRLs grow with `renewals`."""
     tcb_info = _tcb_info(platform, now)
     if platform.edit_tcb_info is not None:
         platform.edit_tcb_info(tcb_info)
@@ -30,7 +30,7 @@ def publish(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> dict[str, 
         platform.edit_qe_identity(qe_identity)
     tcb_info_text, tcb_info_signature = _signed(tcb_info, vendor.tcb_signer)
     qe_identity_text, qe_identity_signature = _signed(qe_identity, vendor.tcb_signer)
-    root_crl, pck_crl = _crls(platform, vendor, now)
+    root_crl, pck_crl = _crls(platform, vendor, now, renewals)
     signer_chain = vendor.tcb_signer.pem + vendor.root.pem
     return {
         "pck_crl_issuer_chain": vendor.platform_ca.pem + vendor.root.pem,
@@ -45,7 +45,7 @@ def publish(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> dict[str, 
     }
 
 
-def _crls(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> tuple[bytes, bytes]:
+def _crls(platform: IntelPlatform, vendor: pki.Vendor, now: int, renewals: int) -> tuple[bytes, bytes]:
     issuers = [
         holder
         for holder, revoked in (
@@ -57,14 +57,14 @@ def _crls(platform: IntelPlatform, vendor: pki.Vendor, now: int) -> tuple[bytes,
     root_crl = pki.crl(
         vendor.root,
         issuers,
-        number=platform.root_crl_number,
+        number=platform.root_crl_number + renewals,
         window=platform.root_crl or platform.collateral,
         now=now,
     )
     pck_crl = pki.crl(
         vendor.platform_ca,
         [vendor.pck] if platform.pck_revoked else [],
-        number=platform.pck_crl_number,
+        number=platform.pck_crl_number + renewals,
         window=platform.pck_crl or platform.collateral,
         now=now,
     )

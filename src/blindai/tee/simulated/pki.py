@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from blindai.attestation.trust import SIMULATION_MARK
-from blindai.tee.simulated import sgx_extension
+from blindai.tee.simulated import holder, sgx_extension
 from blindai.tee.simulated.platform import IntelPlatform, Window
 
 # `.invalid` never resolves (RFC 6761): nobody is to fetch a simulation's CRL.
@@ -25,15 +25,10 @@ _CRL_URL = "https://simulation.invalid/crl.der"
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A certificate and the private key it speaks of."""
+class Holder(holder.Holder):
+    """One of this vendor, whose keys are all on P-256."""
 
-    certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
-
-    @property
-    def pem(self) -> str:
-        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
 
     def sign(self, message: bytes) -> bytes:
         """Return r || s, 32 bytes each, big-endian: the form of quotes and of signed collateral."""
@@ -82,10 +77,10 @@ def crl(issuer: Holder, revoked: Sequence[Holder], *, number: int, window: Windo
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(_authority_key(issuer.key), critical=False)
     )
-    for holder in revoked:
+    for each in revoked:
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder()
-            .serial_number(holder.certificate.serial_number)
+            .serial_number(each.certificate.serial_number)
             .revocation_date(_moment(now + window.start))
             .add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
             .build()

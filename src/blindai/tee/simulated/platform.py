@@ -11,6 +11,7 @@ from blindai.tee.measurement import SIMULATION_LABEL
 from blindai.tee.simulated import tcb
 
 DAY_SECONDS = 24 * 3600
+YEAR_SECONDS = 365 * DAY_SECONDS
 TD_1_0 = 2
 TD_1_5 = 3
 _SEPT_VE_DISABLE = bytes.fromhex("0000001000000000")
@@ -31,7 +32,7 @@ class Window:
 EXPIRED = Window(-31 * DAY_SECONDS, -DAY_SECONDS)
 NOT_YET_VALID = Window(DAY_SECONDS, 31 * DAY_SECONDS)
 _COLLATERAL = Window(-DAY_SECONDS, 30 * DAY_SECONDS)
-_CERTIFICATES = Window(-2 * DAY_SECONDS, 60 * DAY_SECONDS)
+_CERTIFICATES = Window(-2 * DAY_SECONDS, 10 * YEAR_SECONDS)
 
 
 @dataclass(frozen=True)

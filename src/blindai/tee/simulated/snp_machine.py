@@ -1,4 +1,4 @@
-"""What a fake SEV-SNP machine is like: its product, its firmware, its guest, and who vouches for its key."""
+"""What a simulated SEV-SNP machine is like: product, firmware, guest, and who vouches for its key."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from blindai.tee.measurement import SIMULATION_LABEL
-from blindai.tee.simulated import Window
-from blindai.tee.simulated.platform import DAY_SECONDS
+from blindai.tee.measurement import SIMULATION_LABEL, SNP_PRODUCT, SNP_TCB
+from blindai.tee.simulated.platform import DAY_SECONDS, YEAR_SECONDS, Window
 
-_YEAR_SECONDS = 365 * DAY_SECONDS
-_AUTHORITIES = Window(-5 * _YEAR_SECONDS, 20 * _YEAR_SECONDS)
-_LEAF = Window(-DAY_SECONDS, 365 * DAY_SECONDS)
+_AUTHORITIES = Window(-5 * YEAR_SECONDS, 20 * YEAR_SECONDS)
+_LEAF = Window(-DAY_SECONDS, 10 * YEAR_SECONDS)
 _CRL = Window(-DAY_SECONDS, 30 * DAY_SECONDS)
 _FAKE_CHIP_ID = (b"SIMULATED CHIP - NOT A TEE. " * 3)[:64]
 _FIELD_BYTES = {
@@ -37,6 +35,10 @@ class SnpTcb:
             return bytes([self.fmc, self.bootloader, self.tee, self.snp, 0, 0, 0, self.microcode])
         return bytes([self.bootloader, self.tee, 0, 0, 0, 0, self.snp, self.microcode])
 
+    def numbers(self, product: str) -> dict[str, int]:
+        """Return the components that this product has, by name."""
+        return {name: number for name, number in vars(self).items() if name != "fmc" or product == "Turin"}
+
 
 @dataclass(frozen=True)
 class Product:
@@ -50,7 +52,7 @@ class Product:
 
 
 PRODUCTS = {
-    "Milan": Product((0x19, 0x01, 1), "Milan-B0", SnpTcb(4, 0, 24, 219), 64, 0),
+    "Milan": Product((0x19, 0x01, 1), "Milan-B0", SnpTcb(**SNP_TCB), 64, 0),
     "Genoa": Product((0x19, 0x11, 1), "Genoa", SnpTcb(10, 0, 23, 84), 64, 0),
     "Turin": Product((0x1A, 0x02, 1), "Turin", SnpTcb(1, 1, 4, 81, fmc=1), 8, 1),
 }
@@ -58,13 +60,13 @@ PRODUCTS = {
 
 @dataclass(frozen=True)
 class SnpMachine:
-    """Every knob of `FakeSnp`. The defaults are a healthy machine.
+    """Every knob of the simulated SEV-SNP machine. The defaults are one that a strict policy accepts.
 
     Whatever is turned, the report is signed as the hardware would sign it; only `signed_by_stranger`,
     `unsigned`, `edit_signed`, `flipped_bit_at` and `trailing` touch the signature or what comes after it.
     """
 
-    product: str = "Milan"  # "Milan", "Genoa" or "Turin"
+    product: str = SNP_PRODUCT  # "Milan", "Genoa" or "Turin"
     version: int = 3  # of the report; 3 and later carry `cpuid`, 5 and later the mitigation vectors
     leaf: str = "vcek"  # "vcek": for one chip; "vlek": for all machines of one cloud
 

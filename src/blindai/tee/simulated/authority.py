@@ -1,11 +1,9 @@
-"""Throw-away certification authorities for the fakes: every name says that it is a simulation."""
+"""Throw-away certification authorities: every name says that it is a simulation."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -15,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from blindai.attestation.trust import SIMULATION_MARK
-from blindai.tee.simulated import Window, pki
+from blindai.tee.simulated import pki
+from blindai.tee.simulated.holder import Holder, PrivateKey
+from blindai.tee.simulated.platform import Window
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extension = tuple[x509.ExtensionType, bool]
 """An extension, and whether it is critical."""
 
@@ -29,46 +28,6 @@ CURVES: dict[str, ec.EllipticCurve] = {
 
 # AMD signs certificates and CRLs with RSA-PSS, SHA-384 in both places, 48 bytes of salt.
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A certificate and the private key it speaks of."""
-
-    certificate: x509.Certificate
-    key: PrivateKey
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.DER)
-
-    @property
-    def pem(self) -> str:
-        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
-
-    @property
-    def sha256(self) -> str:
-        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
-        return hashlib.sha256(self.der).hexdigest()
-
-
-class Rooted:
-    """A fake with a throw-away root; another fake may reuse it."""
-
-    root: Holder
-
-    @property
-    def root_der(self) -> bytes:
-        return self.root.der
-
-    @property
-    def root_pem(self) -> str:
-        return self.root.pem
-
-    @property
-    def root_sha256(self) -> str:
-        """The fingerprint by which a client opts in: SHA-256 of the DER certificate, in hexadecimal."""
-        return self.root.sha256
 
 
 def issue(
@@ -135,7 +94,7 @@ def crl(
     return builder.sign(signer, hashes.SHA384(), rsa_padding=_padding(signer)).public_bytes(Encoding.DER)
 
 
-def with_serial_zero(holder: Holder, signer: rsa.RSAPrivateKey) -> bytes:
+def with_serial_zero(holder: Holder, signer: PrivateKey) -> bytes:
     """Return the DER of the same certificate with serial number 0, signed by `signer`.
 
     The builder refuses that number, rightly; every VCEK of AMD has it, so verifiers have to live with it.
@@ -145,6 +104,8 @@ def with_serial_zero(holder: Holder, signer: rsa.RSAPrivateKey) -> bytes:
     version, serial = tbs[header : header + 5], header + 5
     rest = tbs[serial + 2 + tbs[serial + 1] :]
     changed = _sequence(version + b"\x02\x01\x00" + rest)
+    if not isinstance(signer, rsa.RSAPrivateKey):
+        raise TypeError("AMD's authorities have RSA keys")
     signature = signer.sign(changed, PSS, hashes.SHA384())
     whole = holder.der
     algorithm_and_bits = whole[whole.index(tbs) + len(tbs) : -len(signature)]
@@ -157,7 +118,7 @@ def ec_key(curve: str = "P-384") -> ec.EllipticCurvePrivateKey:
 
 @functools.cache
 def rsa_key(role: str, bits: int) -> rsa.RSAPrivateKey:
-    """Return this process's key for `role`. Keys take long to find; certificates tell the fakes apart."""
+    """Return this process's key for `role`. Keys take long to find; certificates tell the machines apart."""
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 

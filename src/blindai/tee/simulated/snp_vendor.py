@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from blindai.testing import authority
-from blindai.testing.authority import Holder
-from blindai.testing.snp_machine import SnpMachine
+from blindai.tee.simulated import authority
+from blindai.tee.simulated.holder import Holder
+from blindai.tee.simulated.snp_machine import SnpMachine
 
 _AMD = "1.3.6.1.4.1.3704.1."
 
 
 @dataclass(frozen=True)
 class SnpVendor:
-    """Everyone who signs something for one machine, and the CRL."""
+    """Everyone who signs something for one machine. `leaf_der`: `leaf` with the serial number of its kind."""
 
     root: Holder
     issuer: Holder
+    leaf: Holder
     leaf_der: bytes
     leaf_key: ec.EllipticCurvePrivateKey
-    crl: bytes | None
 
 
 def establish(machine: SnpMachine, now: int, root: Holder | None) -> SnpVendor:
@@ -38,22 +38,25 @@ def establish(machine: SnpMachine, now: int, root: Holder | None) -> SnpVendor:
     leaf = _leaf(machine, now, issuer, key)
     leaf_der = leaf.der
     if machine.leaf == "vcek":
-        signer = (
-            _stranger(machine) if machine.leaf_by_stranger else authority.rsa_key("issuer", machine.rsa_bits)
+        leaf_der = authority.with_serial_zero(
+            leaf, _stranger(machine) if machine.leaf_by_stranger else issuer.key
         )
-        leaf_der = authority.with_serial_zero(leaf, signer)
-    crl = None
-    if machine.crl is not None:
-        listed = [(leaf, machine.leaf_revoked), (issuer, machine.issuer_revoked)]
-        crl = authority.crl(
-            root,
-            [holder for holder, revoked in listed if revoked],
-            machine.crl,
-            now,
-            number=machine.crl_number,
-            forger=_stranger(machine) if machine.crl_by_stranger else None,
-        )
-    return SnpVendor(root, issuer, leaf_der, key, crl)
+    return SnpVendor(root, issuer, leaf, leaf_der, key)
+
+
+def crl(machine: SnpMachine, vendor: SnpVendor, now: int, *, renewals: int = 0) -> bytes | None:
+    """Return the revocation list as of `now`, its number grown by `renewals`; None if there is to be none."""
+    if machine.crl is None:
+        return None
+    listed = [(vendor.leaf, machine.leaf_revoked), (vendor.issuer, machine.issuer_revoked)]
+    return authority.crl(
+        vendor.root,
+        [holder for holder, revoked in listed if revoked],
+        machine.crl,
+        now,
+        number=None if machine.crl_number is None else machine.crl_number + renewals,
+        forger=_stranger(machine) if machine.crl_by_stranger else None,
+    )
 
 
 def extensions(machine: SnpMachine) -> dict[str, bytes]:

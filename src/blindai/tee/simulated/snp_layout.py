@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from blindai.testing.snp_machine import SnpMachine, SnpTcb
+from blindai.tee.simulated.snp_machine import SnpMachine, SnpTcb
 
 REPORT_BYTES = 0x4A0
 SIGNED_BYTES = 0x2A0
