@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from blindai.store.keys.snp import SnpKey
 from blindai.store.keys.tpm import Tpm, pcr_policy, sealed_public
 from blindai.store.keys.vtpm import PCRS, VtpmKey
-from blindai.testing.sealing import FakeSevGuest
+from blindai.testing.sev_guest import FakeSevGuest
 from blindai.testing.tpm import FakeTpm
 from fuzz import scratch
 from fuzz.signing import bytes_in, members_of

@@ -4,17 +4,15 @@ import ctypes
 import dataclasses
 import errno
 import os
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from blindai.devices import sev_guest
 from blindai.errors import StoreError, StoreFault
-from blindai.store.keys import snp
 from blindai.store.keys.snp import SnpKey
-from blindai.testing.sealing import FakeSevGuest
+from blindai.testing.sev_guest import FakeSevGuest
 
 GUEST = FakeSevGuest()
 
@@ -49,32 +47,6 @@ def test_another_guest_gets_another_key(other):
     assert _key(GUEST) != _key(dataclasses.replace(GUEST, **other))
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler and the kernel's headers")
-@pytest.mark.skipif(not Path("/usr/include/linux/sev-guest.h").exists(), reason="needs linux/sev-guest.h")
-def test_numbers_and_layouts_are_the_kernels(tmp_path: Path):
-    """What we pack by hand is what the kernel's own header says."""
-    fields = ["root_key_select", "rsvd", "guest_field_select", "vmpl", "guest_svn", "tcb_version"]
-    offsets = ",".join(f"__builtin_offsetof(struct snp_derived_key_req, {field})" for field in fields)
-    (tmp_path / "header.c").write_text(
-        "#include <stdio.h>\n#include <sys/ioctl.h>\n#include <linux/sev-guest.h>\n"
-        f"int main(void) {{ long all[] = {{SNP_GET_REPORT, SNP_GET_DERIVED_KEY,"
-        "sizeof(struct snp_guest_request_ioctl),"
-        "__builtin_offsetof(struct snp_guest_request_ioctl, resp_data),"
-        "sizeof(struct snp_report_req), sizeof(struct snp_report_resp),"
-        f"sizeof(struct snp_derived_key_req), sizeof(struct snp_derived_key_resp), {offsets}}};"
-        'for (int i = 0; i < sizeof all / sizeof *all; i++) printf("%ld ", all[i]); }\n'
-    )
-    subprocess.run(["cc", "-o", tmp_path / "header", tmp_path / "header.c"], check=True)
-    said = [int(number) for number in subprocess.check_output([tmp_path / "header"]).split()]
-    assert said[:8] == [
-        snp.SNP_GET_REPORT, snp.SNP_GET_DERIVED_KEY, snp.REQUEST.size, 16, snp.REPORT_REQUEST.size,
-        snp.REPORT_RESPONSE_BYTES, snp.KEY_REQUEST.size, snp.KEY_RESPONSE_BYTES,
-    ]  # fmt: skip
-    packed = struct.unpack("<IIQIIQ", snp.KEY_REQUEST.pack(1, 2, 3, 4, 5, 6))
-    assert packed == (1, 2, 3, 4, 5, 6)
-    assert said[8:] == [0, 4, 8, 16, 20, 24]
-
-
 class _Edited(FakeSevGuest):
     """A device whose answers to one request are changed before they arrive."""
 
@@ -86,7 +58,7 @@ class _Edited(FakeSevGuest):
         result = super().ioctl(descriptor, request, argument)
         if request == self._request:
             at = struct.unpack("<B7xQQQ", argument)[2]
-            size = 4000 if request == snp.SNP_GET_REPORT else 64
+            size = 4000 if request == sev_guest.SNP_GET_REPORT else 64
             answer = bytearray(ctypes.string_at(at, size))
             self._edit(answer)
             ctypes.memmove(at, bytes(answer), size)
@@ -103,18 +75,21 @@ def _put(offset: int, data: bytes):
 @pytest.mark.parametrize(
     ("request_number", "edit"),
     [
-        (snp.SNP_GET_DERIVED_KEY, _put(0, struct.pack("<I", 0x16))),  # refused: invalid parameters
-        (snp.SNP_GET_DERIVED_KEY, _put(0, struct.pack("<I", 0x27))),
-        (snp.SNP_GET_DERIVED_KEY, _put(4, b"\1")),  # reserved
-        (snp.SNP_GET_DERIVED_KEY, _put(31, b"\1")),
-        (snp.SNP_GET_DERIVED_KEY, _put(32, bytes(32))),  # never filled in
-        (snp.SNP_GET_DERIVED_KEY, _put(0, bytes(64))),
-        (snp.SNP_GET_REPORT, _put(0, struct.pack("<I", 0x16))),
-        (snp.SNP_GET_REPORT, _put(4, struct.pack("<I", 0x4A0 - 1))),
-        (snp.SNP_GET_REPORT, _put(0, bytes(4000))),
-        (snp.SNP_GET_REPORT, _put(0, b"\xff" * 4000)),
-        (snp.SNP_GET_REPORT, _put(32 + 4, struct.pack("<I", 4))),  # a newer version than the guest's own
-        (snp.SNP_GET_REPORT, _put(32 + 0x1E0, struct.pack("<Q", 2**64 - 1))),
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(0, struct.pack("<I", 0x16))),  # refused: invalid parameters
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(0, struct.pack("<I", 0x27))),
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(4, b"\1")),  # reserved
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(31, b"\1")),
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(32, bytes(32))),  # never filled in
+        (sev_guest.SNP_GET_DERIVED_KEY, _put(0, bytes(64))),
+        (sev_guest.SNP_GET_REPORT, _put(0, struct.pack("<I", 0x16))),
+        (sev_guest.SNP_GET_REPORT, _put(4, struct.pack("<I", 0x4A0 - 1))),
+        (sev_guest.SNP_GET_REPORT, _put(0, bytes(4000))),
+        (sev_guest.SNP_GET_REPORT, _put(0, b"\xff" * 4000)),
+        (
+            sev_guest.SNP_GET_REPORT,
+            _put(32 + 4, struct.pack("<I", 4)),
+        ),  # a newer version than the guest's own
+        (sev_guest.SNP_GET_REPORT, _put(32 + 0x1E0, struct.pack("<Q", 2**64 - 1))),
     ],
 )
 def test_an_answer_that_is_none_is_refused(request_number, edit):
