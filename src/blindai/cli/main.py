@@ -37,6 +37,7 @@ def build_parser() -> Parser:
     # Here, so that a verb family is loaded with the command line and not with `blindai`.
     from blindai.cli import (  # noqa: PLC0415
         collateral,
+        doctor,
         keys,
         measure,
         models,
@@ -54,12 +55,13 @@ def build_parser() -> Parser:
         description="Confidential AI inference: verify the hardware, then send the data.",
         epilog="exit codes: 0 accepted or done, 1 usage, 2 unreachable, 3 rejected by policy, "
         "4 malformed or forged evidence, 5 refused by the server, "
-        "6 policies differ (policy diff --exit-code)",
+        "6 policies differ (policy diff --exit-code), 7 no server on hardware could start here (doctor)",
     )
     parser.add_argument("--version", action="version", version=f"blindai {__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
     for family in (
         serve,
+        doctor,
         verify,
         predict,
         models,
