@@ -15,8 +15,9 @@ from blindai.attestation.trust import StapledSimulationTrust
 from blindai.attestation.types import Evidence
 from blindai.channel import bundle as bundles
 from blindai.channel import challenge as challenges
-from blindai.channel import handshake
+from blindai.channel import handshake, keyset
 from blindai.channel import operator as operators
+from blindai.channel.keyset import Keyset
 from blindai.errors import AttestationError
 from blindai.wire import base64url as base64
 from blindai.wire import strict_cbor as strict_binary
@@ -62,7 +63,7 @@ def operator(data: bytes) -> None:
     """A certificate as an operator's, who did not issue ours, and as one of a chain."""
     stapled = {"operator": {"certificate": ssl.DER_cert_to_PEM_cert(data)}}
     with contextlib.suppress(AttestationError):
-        operators.shown_by(stapled, samples.TLS.certificate, now=samples.NOW)
+        operators.shown_by(stapled, samples.TLS.certificate, keyset=_keyset(), now=samples.NOW)
     certificate = chain.parse_der(data, "it")
     chain.check_not_authority(certificate, "it")
     chain.check_dates(chain.dates([certificate], "it"), samples.NOW)
@@ -106,6 +107,11 @@ def conclude(data: bytes) -> None:
     proven, sampled = attested.tls_spki_sha256, samples.TLS.spki_sha256
     if not attested.verdict.accepted or not proven == bundle.peer.tls_spki_sha256 == sampled:
         raise AssertionError("a proof of something else")
+
+
+@cache
+def _keyset() -> Keyset:
+    return keyset.parse(samples.keysets()[0])
 
 
 @cache

@@ -93,6 +93,17 @@ TARGETS = {
     "snp-key": Target(
         "fuzz.hardware_keys:snp", "fuzz.hardware_keys:snp_recipes", JSON, 4, 8192, errors=STORE
     ),
+    "nsm": Target("fuzz.devices:nsm", "fuzz.devices:nsm_recipes", JSON, 6, errors=("TeeError",)),
+    "gramine": Target("fuzz.devices:gramine", "fuzz.devices:gramine_recipes", JSON, 5, errors=("TeeError",)),
+    "certificate-table": Target(
+        "fuzz.devices:certificate_table",
+        "fuzz.devices:certificate_tables",
+        BINARY,
+        8,
+        16 * 1024,
+        (ValueError,),
+        (),
+    ),
     "settings": Target(
         "fuzz.settings:settings", "fuzz.settings:settings_files", JSON, 3, 8192, errors=("UsageError",)
     ),

@@ -26,6 +26,9 @@ MEASURED = (
     "blindai.server.receipts",
     "blindai.server.settings",
     "blindai.store",
+    "blindai.tee.certificate_table",
+    "blindai.tee.gramine",
+    "blindai.tee.nsm",
     "blindai.wire",
 )
 MAX_CPU_SECONDS = 1.0
