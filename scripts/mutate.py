@@ -132,7 +132,12 @@ FIRST = {
     "channel/challenge.py": ("channel/test_challenge_edges.py", "channel/test_challenge.py"),
     "channel/handshake.py": ("channel/test_fetch_answer.py", "channel/test_handshake_edges.py"),
     "channel/keyset.py": ("channel/test_limits_edges.py", "channel/test_keyset.py"),
-    "channel/operator.py": ("channel/test_operator.py", "channel/test_limits_edges.py"),
+    "channel/operator.py": (
+        "channel/test_operator.py",
+        "channel/test_operator_leaf.py",
+        "channel/test_operator_edges.py",
+        "channel/test_limits_edges.py",
+    ),
     "channel/refusal.py": ("channel/test_limits_edges.py", "channel/test_bundle.py"),
 }
 LAST = ("test_conclude_fuzz.py", "test_bit_flips.py")

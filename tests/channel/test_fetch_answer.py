@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from blindai.channel.answer import MAX_ANSWER_BYTES, target
-from blindai.channel.handshake import MAX_HEADER_BYTES, Receive, Send, fetch_answer
+from blindai.channel.handshake import MAX_HEADER_BYTES, Busy, Receive, Send, fetch_answer
 from blindai.errors import AttestationError, EvidenceMalformed, Reason, UnreachableError
 from tests.attestation.scene import NONCE
 
@@ -156,3 +158,53 @@ def test_no_more_is_read_than_asked_for():
     step = exchange.send(None)
     assert isinstance(step, Receive)
     assert 0 < step.max_bytes <= 64 * 1024
+
+
+def later(*lines, body=BODY, status="503 Later"):
+    """What a server without evidence at the moment says, with a length that is true."""
+    return headed(*lines, f"Content-Length: {len(body)}", body=body, status=status)
+
+
+@pytest.mark.parametrize("piece", [None, 1, 7])
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1", 1), ("007", 7), ("999999", 999999)])
+def test_a_busy_server_says_when_it_may_be_asked_again(text, seconds, piece):
+    """Only after its whole answer has been read: what follows on the connection is the next answer."""
+    wire = later(f"Retry-After: {text}")
+    with pytest.raises(Busy) as caught:
+        fetch(wire, piece=piece)
+    assert caught.value.retry_after_seconds == seconds
+    assert isinstance(caught.value, UnreachableError)
+    assert pickle.loads(pickle.dumps(caught.value)).retry_after_seconds == seconds  # noqa: S301
+
+
+NOT_AT_REST = {
+    "without a word": later(),
+    "a date": later("Retry-After: Sat, 21 Nov 2026 20:00:00 GMT"),
+    "a sign": later("Retry-After: +1"),
+    "a fraction": later("Retry-After: 1.5"),
+    "an arabic digit": later("Retry-After: \xb2"),
+    "seven digits": later("Retry-After: 1000000"),
+    "twice": later("Retry-After: 1", "Retry-After: 1"),
+    "and ends the connection": later("Retry-After: 1", "Connection: close"),
+    "and says more": later("Retry-After: 1") + b"x",
+    "and a second answer": later("Retry-After: 1") + GOOD,
+    "chunked": headed("Retry-After: 1", "Transfer-Encoding: chunked", body=b"0\r\n\r\n", status="503 Later"),
+    "without a length": headed("Retry-After: 1", body=b"", status="503 Later"),
+    "a long body": headed("Retry-After: 1", "Content-Length: 65537", body=b"", status="503 Later"),
+    "in HTTP/1.0": headed("Retry-After: 1", LENGTH, status="503 Later", version="1.0"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_AT_REST)
+def test_a_busy_server_whose_connection_is_not_at_rest_is_not_asked_again(kind):
+    """No second request goes where the end of the first answer is in doubt; and it is no forgery either."""
+    with pytest.raises(Busy) as caught:
+        fetch(NOT_AT_REST[kind])
+    assert caught.value.retry_after_seconds is None
+
+
+def test_a_busy_answer_that_breaks_off_is_a_broken_connection():
+    """As it is for an answer with evidence."""
+    with pytest.raises(UnreachableError) as caught:
+        fetch(later("Retry-After: 1")[:-1])
+    assert not isinstance(caught.value, Busy)

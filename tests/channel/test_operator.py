@@ -2,83 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from blindai.channel import operator
 from blindai.channel.bundle import Peer
 from blindai.errors import EvidenceForged, EvidenceMalformed, EvidenceRejected, Reason
-from tests.attestation.scene import NOW, TLS, Client, assert_refused, attest, policy_of, refusal
+from tests.attestation.scene import NOW, TLS, Client, assert_refused, attest, refusal
 from tests.attestation.vendor_tricks import der_of, pem_of, with_version
-
-DAY_SECONDS = 24 * 3600
-CA = x509.BasicConstraints(ca=True, path_length=None)
-
-
-def usage(**allowed):
-    names = (
-        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-        "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
-    )  # fmt: skip
-    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names})
-
-
-class Operator:
-    """Who runs the server: a certificate as `openssl req -x509` makes it, unless told otherwise."""
-
-    def __init__(
-        self, *, key=None, name="host.example", extensions=(CA,), start=-DAY_SECONDS, end=DAY_SECONDS
-    ):
-        self.key = key or ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(self.key.public_key(), self.name, extensions, start, end)
-
-    def issue(self):
-        """Return a certificate for this connection's TLS key."""
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        return self._sign(TLS.key.public_key(), name, (), -DAY_SECONDS, DAY_SECONDS)
-
-    @property
-    def pem(self):
-        return self.certificate.public_bytes(Encoding.PEM).decode()
-
-    @property
-    def pin(self):
-        return operator.spki_sha256(self.certificate)
-
-    def _sign(self, key, subject, extensions, start, end):
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime.fromtimestamp(NOW + start, UTC))
-            .not_valid_after(datetime.fromtimestamp(NOW + end, UTC))
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=True)
-        edwards = isinstance(self.key, ed25519.Ed25519PrivateKey)
-        return builder.sign(self.key, None if edwards else hashes.SHA256())
-
-
-def judged(tdx, leaf, stapled, pin=None):
-    """Attest a server with this certificate that staples this operator."""
-    policy = policy_of(tdx, tables=f'[operator]\nspki_sha256 = ["{pin}"]' if pin else "")
-    peer = Peer.from_certificate("localhost", leaf.public_bytes(Encoding.DER))
-    collateral = {} if stapled is None else {"operator": {"certificate": stapled}}
-    return attest(tdx, Client(policy=policy, peer=peer), more_collateral=collateral)
-
-
-def check_of(attested):
-    return next(check for check in attested.verdict.checks if check.claim == "operator")
-
+from tests.channel.operators import CA, DAY_SECONDS, Operator, alternative_names, check_of, judged, usage
 
 GENUINE = {
     "openssl req -x509": {},
@@ -86,6 +20,7 @@ GENUINE = {
     "Ed25519": {"key": ed25519.Ed25519PrivateKey.generate()},
     "P-384": {"key": ec.generate_private_key(ec.SECP384R1())},
     "RSA": {"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
+    "at most leaves below it": {"extensions": (x509.BasicConstraints(ca=True, path_length=0),)},
 }
 
 
@@ -109,6 +44,7 @@ def test_only_a_pinned_operator_ends_a_proof(tdx):
     host = Operator(end=600)
     assert judged(tdx, host.issue(), host.pem, host.pin).not_after == NOW + 600
     assert judged(tdx, host.issue(), host.pem).not_after == NOW + 3600
+    assert judged(tdx, host.issue(end=300), host.pem, host.pin).not_after == NOW + 300
 
 
 def test_another_operator_than_the_pinned_one_is_refused(tdx):
@@ -136,6 +72,18 @@ FORGED = {
     "not a CA": (not_ca := Operator(extensions=(x509.BasicConstraints(ca=False, path_length=None),)), not_ca),
     "no extensions": (bare := Operator(extensions=()), bare),
     "no keyCertSign": (sign := Operator(extensions=(CA, usage(digital_signature=True))), sign),
+    "RSA of 2047 bits": (
+        weak := Operator(key=rsa.generate_private_key(public_exponent=65537, key_size=2047)),  # noqa: S505
+        weak,
+    ),
+    "P-521": (odd := Operator(key=ec.generate_private_key(ec.SECP521R1())), odd),
+    "Ed448": (odder := Operator(key=ed448.Ed448PrivateKey.generate()), odder),
+    "a critical extension that is not judged": (
+        bound := Operator(
+            extensions=(CA, x509.NameConstraints([x509.DNSName("elsewhere.example")], excluded_subtrees=None))
+        ),
+        bound,
+    ),
     "only cRLSign": (crl := Operator(extensions=(CA, usage(crl_sign=True))), crl),
     "expired": (old := Operator(start=-2 * DAY_SECONDS, end=-1), old),
     "ends now": (ending := Operator(end=0), ending),
@@ -174,10 +122,12 @@ def test_a_chain_is_not_walked(tdx):
 
 def test_a_server_that_issues_its_own_certificate_is_its_own_operator_only(tdx):
     """Anyone can be their own CA; it is not the pinned one."""
-    own = Operator(key=TLS.key, name="localhost")
-    assert check_of(judged(tdx, own.certificate, own.pem)).found == own.pin
-    error = refusal(lambda: judged(tdx, own.certificate, own.pem, HOST.pin))
+    own = Operator(key=TLS.key, name="localhost", extensions=(CA, alternative_names("localhost")))
+    assert check_of(judged(tdx, own.issue(), own.pem)).found == own.pin
+    error = refusal(lambda: judged(tdx, own.issue(), own.pem, HOST.pin))
     assert error.reason == Reason.OPERATOR_MISMATCH
+    error = refusal(lambda: judged(tdx, own.certificate, own.pem))
+    assert error.reason == Reason.OPERATOR_FORGED
 
 
 def test_an_operators_certificate_up_to_the_largest_is_read(tdx):

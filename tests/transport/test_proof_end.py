@@ -41,7 +41,7 @@ def test_a_proof_ends_with_its_policy(header, answering, demands):
 def test_a_proof_ends_with_the_operators_certificate(tdx, demands):
     """A pinned operator whose certificate has ended is not vouched for by an older proof."""
     authority = TlsIdentity.make("operator", is_authority=True, now=NOW - 24 * 3600 + 60)
-    leaf = TlsIdentity.make("127.0.0.1", issuer=authority)
+    leaf = TlsIdentity.make("127.0.0.1", issuer=authority, now=NOW)
     with quiet(), CapturingPeer(_operated(tdx, leaf, authority), identities=[leaf]) as peer:
         clock = [NOW]
         with _client(demands(peer, policy=_pinning(authority), clock=lambda: clock[0])) as session:
@@ -57,7 +57,7 @@ def test_a_proof_ends_with_the_operators_certificate(tdx, demands):
 def test_a_proof_is_about_one_certificate(tdx, demands):
     """Another certificate with the same key is not the one that the pinned operator issued."""
     authority = TlsIdentity.make("operator", is_authority=True)
-    leaf = TlsIdentity.make("127.0.0.1", issuer=authority)
+    leaf = TlsIdentity.make("127.0.0.1", issuer=authority, now=NOW)
     own = TlsIdentity.make("127.0.0.1", key=leaf.key)
     with quiet(), CapturingPeer(_operated(tdx, leaf, authority), identities=[leaf, own]) as peer:
         with _client(demands(peer, policy=_pinning(authority))) as session:

@@ -22,21 +22,28 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
+from blindai.attestation.times import shown
 from blindai.attestation.trust import SIMULATION_MARK
 from blindai.channel import keyset
 from blindai.channel.keyset import SettingValue, Software
+from blindai.errors import UsageError
 from blindai.server.alpn import ALPN, ClientHellos
+from blindai.server.operator import Operator
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One keyset with all that belongs to it. `not_after` is in Unix seconds."""
+    """One keyset with all that belongs to it. `not_after` is in Unix seconds.
+
+    `operator_pem` is the certificate of whoever issued `certificate_pem`, None if that is self-signed.
+    """
 
     keyset_raw: bytes
     not_after: int
     certificate_pem: str
     context: ssl.SSLContext = field(repr=False)
     receipt_key: Ed25519PrivateKey = field(repr=False)
+    operator_pem: str | None = None
 
     @property
     def keyset_sha256(self) -> bytes:
@@ -52,18 +59,26 @@ class Identities:
 
     def __init__(self, first: Identity) -> None:
         self.current = first
+        self.closing = False
         self._by_context = {first.context: first}
 
     def of(self, context: ssl.SSLContext) -> Identity:
         """Return the identity whose keys made the handshake of a connection with this context."""
         return self._by_context[context]
 
-    def renew(self, identity: Identity, *, now: int) -> None:
-        """Give new connections to `identity`, and drop the keys of those that have ended."""
+    def retired(self, identity: Identity) -> bool:
+        """Return whether connections of this identity end after their next answer."""
+        return self.closing or identity is not self.current
+
+    def renew(self, identity: Identity) -> None:
+        """Give new connections to `identity`."""
         self.current = identity
         self._by_context[identity.context] = identity
+
+    def forget(self, *, now: int) -> None:
+        """Drop the keys of identities that have ended; the current one stays, whatever its age."""
         for old in list(self._by_context.values()):
-            if old.not_after + _LAST_HANDSHAKE_SECONDS < now:
+            if old is not self.current and old.not_after + _LAST_HANDSHAKE_SECONDS < now:
                 del self._by_context[old.context]
 
     def listening_context(self) -> ssl.SSLContext:
@@ -92,8 +107,19 @@ def new_identity(
     software: Software,
     settings: Mapping[str, SettingValue],
     simulated: bool,
+    operator: Operator | None = None,
 ) -> Identity:
-    """Make fresh keys for the names that clients dial, promised from `now` for `life_seconds`."""
+    """Make fresh keys for the names that clients dial, promised from `now` for `life_seconds`.
+
+    An operator issues the certificate, and the keys end with theirs at the latest. Raises UsageError if that
+    has ended.
+    """
+    not_after = now + life_seconds if operator is None else min(now + life_seconds, operator.not_after)
+    if not_after <= now:
+        raise UsageError(
+            f"the operator's certificate ended at {shown(not_after)}",
+            hint="put a new one in its place and send SIGHUP",
+        )
     tls_key = ec.generate_private_key(ec.SECP256R1())
     receipt_key = Ed25519PrivateKey.generate()
     spki = tls_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -102,25 +128,33 @@ def new_identity(
         tls_spki_sha256=hashlib.sha256(spki).digest(),
         receipt_key=receipt_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
         not_before=now,
-        not_after=now + life_seconds,
+        not_after=not_after,
         software=software,
         settings=settings,
         simulated=simulated,
     )
-    certificate = _certificate(tls_key, names, now, life_seconds, simulated=simulated)
+    certificate = _certificate(tls_key, names, now, not_after, simulated=simulated, operator=operator)
+    pem = certificate.public_bytes(Encoding.PEM)
     return Identity(
         keyset_raw=raw,
-        not_after=now + life_seconds,
-        certificate_pem=certificate.decode("ascii"),
-        context=_context(tls_key, certificate),
+        not_after=not_after,
+        certificate_pem=pem.decode("ascii"),
+        context=_context(tls_key, pem),
         receipt_key=receipt_key,
+        operator_pem=None if operator is None else operator.certificate_pem,
     )
 
 
 def _certificate(
-    key: ec.EllipticCurvePrivateKey, names: Sequence[str], now: int, life_seconds: int, *, simulated: bool
-) -> bytes:
-    """Return a self-signed certificate (PEM). It proves nothing; who pins it checks names and dates."""
+    key: ec.EllipticCurvePrivateKey,
+    names: Sequence[str],
+    now: int,
+    not_after: int,
+    *,
+    simulated: bool,
+    operator: Operator | None,
+) -> x509.Certificate:
+    """Return a certificate, self-signed without an operator: what runs here is proven by evidence alone."""
     organization = SIMULATION_MARK if simulated else "BlindAI enclave"
     subject = x509.Name(
         [
@@ -143,20 +177,21 @@ def _certificate(
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
         # The tolerance that our own client has for the keyset: clocks differ.
         .not_valid_before(_utc(now - CLOCK_SKEW_SECONDS))
-        .not_valid_after(_utc(now + life_seconds))
+        .not_valid_after(_utc(not_after))
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+    if operator is not None:
+        return operator.issue(builder)
+    own = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+    return builder.issuer_name(subject).add_extension(own, critical=False).sign(key, SHA256())
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -78,7 +78,7 @@ def _received(demands: Demands, timeout_seconds: float) -> Bundle:
 
 def _text(bundle: Bundle, demands: Demands, claims: Claims, now: int) -> str:
     keys = answer.parse(bundle.answer)
-    shown_by = operator.shown_by(keys.collateral, bundle.peer.certificate, now=now)
+    shown_by = operator.shown_by(keys.collateral, bundle.peer.certificate, keyset=keys.keyset, now=now)
     spki = shown_by.spki_sha256 if shown_by else None
     expires = datetime.datetime.fromtimestamp(now, datetime.UTC).date() + datetime.timedelta(days=LIFE_DAYS)
     lines = [
