@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from blindai.client.transports import async_attested_transport as async_attested_transport
     from blindai.client.transports import attested_transport as attested_transport
     from blindai.client.verification import verify as verify
+    from blindai.transport.refused import RefusedReplica as RefusedReplica
+    from blindai.transport.refused import ReplicaRefusedWarning as ReplicaRefusedWarning
     from blindai.transport.session import SimulationWarning as SimulationWarning
     from blindai.wire.access import CallerInfo as CallerInfo
     from blindai.wire.access import Visibility as Visibility
@@ -62,6 +64,8 @@ _LAZY = {
     "Proof": "blindai.channel.proof",
     "Proven": "blindai.channel.proven",
     "Receipt": "blindai.channel.receipt",
+    "RefusedReplica": "blindai.transport.refused",
+    "ReplicaRefusedWarning": "blindai.transport.refused",
     "SimulationWarning": "blindai.transport.session",
     "UploadedModel": "blindai.client.prediction",
     "Verdict": "blindai.attestation.verdict",
@@ -92,6 +96,8 @@ __all__ = [
     "Proven",
     "Reason",
     "Receipt",
+    "RefusedReplica",
+    "ReplicaRefusedWarning",
     "ResponseError",
     "ServerRefused",
     "SimulationWarning",

@@ -14,6 +14,7 @@ from blindai.errors import AttestationError, UnreachableError, UsageError
 from blindai.testing import CapturingPeer, Pause, TlsIdentity, http_response, make_answer
 from blindai.transport.origin import Origin
 from blindai.transport.sync import AttestedTransport
+from tests.transport.balancing import ConnectProxy
 from tests.transport.dialling import quiet
 
 
@@ -62,7 +63,7 @@ def test_a_broken_record_is_a_broken_connection(dial, demands):
 
 def test_failed_attestations_through_a_proxy_leave_nothing_in_the_pool(answering, demands):
     """A refused server behind a proxy does not use up the pool: the next caller gets an answer."""
-    with quiet(), answering(bound_nonce=b"n" * 32) as peer, _Proxy(peer.port) as proxy:
+    with quiet(), answering(bound_nonce=b"n" * 32) as peer, ConnectProxy(peer.port) as proxy:
         transport = AttestedTransport(demands(peer), proxy=f"http://127.0.0.1:{proxy.port}")
         with httpx2.Client(transport=transport, base_url=transport.session.demands.origin.url) as session:
             for _ in range(3):
@@ -90,51 +91,6 @@ def _identities_apart():
         second = TlsIdentity.make("localhost")
         if second.spki_sha256[0] % 64 != first.spki_sha256[0] % 64:
             return first, second
-
-
-class _Proxy:
-    """A CONNECT proxy to one port, whatever is asked for."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-
-    def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
-        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += client.recv(4096)
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
-
-
-def _pump(source, sink):
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
 
 
 class _garbler:  # noqa: N801  reads as a statement

@@ -74,6 +74,6 @@ def test_a_stapled_root_from_elsewhere_is_refused(address):
     """simulation=True is refused for an address that is not this machine, before anything is sent."""
     demands = Demands(Origin("x", 1), policy=None, trust=StapledSimulationTrust(), clock=time.time)
     with pytest.raises(EvidenceRejected) as refusal:
-        Session(demands).check_address(address)
+        Session(demands).check_address({"server_addr": address}.get)
     assert refusal.value.reason is Reason.SIMULATION_MISMATCH
-    Session(demands).check_address(("127.0.0.1", 9924))
+    Session(demands).check_address({"server_addr": ("127.0.0.1", 9924)}.get)

@@ -52,13 +52,26 @@ class Receive:
 Exchange = Generator[Send | Receive, bytes | None, bytes]
 
 
+class Busy(UnreachableError):
+    """The server has no evidence at the moment.
+
+    `retry_after_seconds` is when the same connection may be asked again, with another nonce; None if it may
+    not: the server did not say when, or the connection is not at rest.
+    """
+
+    def __init__(self, retry_after_seconds: int | None = None) -> None:
+        super().__init__("the server cannot give evidence at the moment", hint="try again in a few seconds")
+        self.retry_after_seconds = retry_after_seconds
+
+
 def fetch_answer(host: str, nonce: bytes) -> Exchange:
-    """Ask for evidence about `nonce` and return the answer's body (steps 1 and 2)."""
+    """Ask for evidence about `nonce` and return the answer's body (steps 1 and 2), or raise Busy."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
     request = h11.Request(method="GET", target=answer.target(nonce), headers=[("Host", host)])
     yield Send(connection.send(request) or b"")
     connection.send(h11.EndOfMessage())
     body = bytearray()
+    busy: Busy | None = None
     try:
         while True:
             event = connection.next_event()
@@ -68,7 +81,7 @@ def fetch_answer(host: str, nonce: bytes) -> Exchange:
                     raise UnreachableError("the server closed the connection instead of giving evidence")
                 connection.receive_data(received)
             elif isinstance(event, h11.Response):
-                _check_response(event)
+                busy = _check_response(event)
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
@@ -76,10 +89,12 @@ def fetch_answer(host: str, nonce: bytes) -> Exchange:
             else:
                 raise _framing("it is not one plain response")
     except h11.RemoteProtocolError as exc:
-        raise _framing("it is not HTTP") from exc
+        raise (_framing("it is not HTTP") if busy is None else Busy()) from exc
     # A second response waiting behind the first would be read as the answer to a request not yet sent.
     if connection.trailing_data[0] or connection.their_state is not h11.DONE:
-        raise _framing("it does not end where it says, or it ends the connection")
+        raise _framing("it does not end where it says, or it ends the connection") if busy is None else Busy()
+    if busy is not None:
+        raise busy
     return bytes(body)
 
 
@@ -112,7 +127,7 @@ def _concluded(
 ) -> Attested:
     parsed, root = _of_this_connection(bundle)
     keys = parsed.keyset
-    shown = operator.shown_by(parsed.collateral, bundle.peer.certificate, now=now)
+    shown = operator.shown_by(parsed.collateral, bundle.peer.certificate, keyset=keys, now=now)
     return verifier.attest(  # 6
         parsed.evidence,
         parsed.collateral,
@@ -150,22 +165,36 @@ def _of_this_connection(bundle: Bundle) -> tuple[answer.Answer, bytes]:
 
 # Request timeout, too many connections, no evidence at the moment: none of them speaks against the server.
 _BUSY = (408, 429, 503)
+_MAX_BUSY_BYTES = 64 * 1024
+_MAX_RETRY_AFTER_DIGITS = 6
 
 
-def _check_response(response: h11.Response) -> None:
+def _check_response(response: h11.Response) -> Busy | None:
+    """Return what to raise once the body has been read, or None if it is to be the answer."""
     lengths = [value for name, value in response.headers if name == b"content-length"]
+    plain = len(lengths) == 1 and all(name != b"transfer-encoding" for name, _ in response.headers)
     if response.status_code in _BUSY:
-        raise UnreachableError(
-            "the server cannot give evidence at the moment", hint="try again in a few seconds"
-        )
+        seconds = _retry_after(response)
+        if seconds is None or not plain or int(lengths[0]) > _MAX_BUSY_BYTES:
+            raise Busy()
+        return Busy(seconds)
     if response.status_code != 200:
         raise _framing(f"its status is {response.status_code}, not 200")
-    if len(lengths) != 1 or any(name == b"transfer-encoding" for name, _ in response.headers):
+    if not plain:
         raise _framing("it does not have exactly one Content-Length")
     if int(lengths[0]) > answer.MAX_ANSWER_BYTES:
         raise EvidenceMalformed(
             Reason.ANSWER_TOO_LARGE, f"the attestation answer exceeds {answer.MAX_ANSWER_BYTES} bytes"
         )
+    return None
+
+
+def _retry_after(response: h11.Response) -> int | None:
+    """Return the seconds of the one Retry-After; a date would need a clock that both agree on."""
+    values = [value for name, value in response.headers if name == b"retry-after"]
+    if len(values) != 1 or not values[0].isdigit() or len(values[0]) > _MAX_RETRY_AFTER_DIGITS:
+        return None
+    return int(values[0])
 
 
 def _framing(what: str) -> EvidenceMalformed:

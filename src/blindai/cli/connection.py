@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TextIO
 
 from blindai.cli import output
+from blindai.client.demands import DEFAULT_ATTEMPTS
 from blindai.client.floors import FloorsLike, FloorsWarning
 from blindai.client.sync import Client, connect
-from blindai.errors import UsageError
-from blindai.transport.session import SimulationWarning
+from blindai.errors import UnreachableError, UsageError
+from blindai.transport.refused import ReplicaRefusedWarning
+from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, SimulationWarning
 
+_SAID = (FloorsWarning, ReplicaRefusedWarning)
 API_KEY_VARIABLE = "BLINDAI_API_KEY"
 _MAX_KEY_FILE_BYTES = 64 * 1024
 
@@ -27,6 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the server's address and the demands on it."""
     parser.add_argument("address", metavar="HOST", help=ADDRESS_HELP)
     add_demands(parser)
+    parser.add_argument(
+        "--attempts",
+        type=int,
+        default=DEFAULT_ATTEMPTS,
+        metavar="N",
+        help="how many of the replicas behind HOST to try until one is accepted; a refused one gets nothing "
+        f"(default {DEFAULT_ATTEMPTS})",
+    )
+    parser.add_argument(
+        "--attestation-timeout",
+        type=float,
+        default=DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="longest wait for evidence, of all replicas together "
+        f"(default {DEFAULT_ATTESTATION_TIMEOUT_SECONDS:g})",
+    )
     parser.add_argument(
         "--api-key-file",
         metavar="FILE",
@@ -92,7 +111,7 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
 def connected(arguments: argparse.Namespace) -> Iterator[Client]:
     """Connect as the options say, and say aloud when the server is a simulation."""
     check_demands(arguments)
-    with said_aloud():
+    with said_aloud(), _flags_named():
         client = connect(
             arguments.address,
             policy=arguments.policy,
@@ -101,11 +120,23 @@ def connected(arguments: argparse.Namespace) -> Iterator[Client]:
             floors=True if (chosen := floors(arguments)) is None else chosen,
             api_key=_api_key(arguments),
             timeout_seconds=arguments.timeout,
+            attestation_timeout_seconds=arguments.attestation_timeout,
+            attempts=arguments.attempts,
         )
         with client:
             if client.verdict.simulated:
                 output.talk(SIMULATED)
             yield client
+
+
+@contextmanager
+def _flags_named() -> Iterator[None]:
+    """Name the flag of these verbs; `--timeout`, which the others have for it, is that of answers here."""
+    try:
+        yield
+    except UnreachableError as error:
+        error.hint = error.hint.replace("attestation_timeout_seconds", "--attestation-timeout")
+        raise
 
 
 def _api_key(arguments: argparse.Namespace) -> str | None:
@@ -167,7 +198,8 @@ def said_aloud() -> Iterator[None]:
     """Say warnings as the command line speaks; that of simulations is said with the verdict."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SimulationWarning)
-        warnings.simplefilter("always", FloorsWarning)
+        for kind in _SAID:
+            warnings.simplefilter("always", kind)
         show = warnings.showwarning
 
         def say(
@@ -178,7 +210,7 @@ def said_aloud() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if issubclass(category, FloorsWarning):
+            if issubclass(category, _SAID):
                 output.talk(f"warning: {message}")
             else:
                 show(message, category, filename, lineno, file, line)

@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx2
 
 from blindai.client import calls, http, upload
-from blindai.client.demands import PathLike, PolicyLike, demands
+from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, demands
 from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.sync import DEFAULT_TIMEOUT_SECONDS
@@ -36,6 +36,7 @@ async def aconnect(  # noqa: PLR0913  those of `connect`
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
     floors: FloorsLike = True,
+    attempts: int = DEFAULT_ATTEMPTS,
 ) -> AsyncClient:
     """Connect and verify; arguments and errors are those of `connect`."""
     client = AsyncClient(
@@ -48,6 +49,7 @@ async def aconnect(  # noqa: PLR0913  those of `connect`
                 floors=floors,
                 attestation_timeout_seconds=attestation_timeout_seconds,
                 proxy=proxy,
+                attempts=attempts,
             ),
             proxy=proxy,
         ),

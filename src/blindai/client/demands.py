@@ -26,13 +26,15 @@ from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Deman
 
 PolicyLike = Policy | str | os.PathLike[str]
 PathLike = str | os.PathLike[str]
+DEFAULT_ATTEMPTS = 8
+MAX_ATTEMPTS = 16
 NO_POLICY = (
     "the code's authors publish one, or `blindai policy init --from HOST --out FILE` begins one; "
     "of these sources: blindai measure > FILE"
 )
 
 
-def demands(
+def demands(  # noqa: PLR0913  those of `connect`
     address: str,
     *,
     policy: PolicyLike | None,
@@ -41,11 +43,14 @@ def demands(
     floors: FloorsLike = True,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
+    attempts: int = 1,
 ) -> Demands:
     """Gather the demands of a connection, or raise UsageError. Nothing is sent."""
     accepted, trust = policy_and_trust(policy=policy, certificate=certificate, simulation=simulation)
     if not 0 < attestation_timeout_seconds <= MAX_TIMEOUT_SECONDS:
         raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
+    if type(attempts) is not int or not 1 <= attempts <= MAX_ATTEMPTS:
+        raise UsageError(f"attempts is a whole number from 1 to {MAX_ATTEMPTS}")
     if proxy is not None and isinstance(trust, StapledSimulationTrust):
         raise UsageError("simulation=True (--simulation) is for a server on this machine, not behind a proxy")
     return Demands(
@@ -54,6 +59,7 @@ def demands(
         trust=trust,
         timeout_seconds=attestation_timeout_seconds,
         floors=kept_floors(floors, trust),
+        attempts=attempts,
     )
 
 

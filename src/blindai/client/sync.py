@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from blindai.client import calls, http, upload
-from blindai.client.demands import PathLike, PolicyLike, demands
+from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, demands
 from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.verified import VerifiedServer
@@ -35,6 +35,7 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
     floors: FloorsLike = True,
+    attempts: int = DEFAULT_ATTEMPTS,
 ) -> Client:
     """Connect to an attested server and verify it. Nothing of yours is sent before that succeeds.
 
@@ -50,9 +51,13 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     floors: the file that keeps the newest collateral seen, so that nothing older is accepted again: a path;
         True is $XDG_STATE_HOME/blindai/floors.json or ~/.local/state/blindai/floors.json, False is the
         memory of this client. Those of a simulation are only ever kept in memory.
+    attestation_timeout_seconds: the longest wait for evidence, all attempts for one connection together.
+    attempts: how many of the replicas behind the address are tried for one connection, 1 to 16. One that is
+        refused gets nothing and is passed over for the next, with a ReplicaRefusedWarning;
+        `client.refused` lists them.
 
-    Raises AttestationError if the server is not what the policy demands, UnreachableError if it cannot be
-    reached, UsageError for arguments that do not make sense.
+    Raises AttestationError if the server is not what the policy demands (of several, the first that was
+    refused), UnreachableError if it cannot be reached, UsageError for arguments that do not make sense.
     """
     client = Client(
         AttestedTransport(
@@ -64,6 +69,7 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
                 floors=floors,
                 attestation_timeout_seconds=attestation_timeout_seconds,
                 proxy=proxy,
+                attempts=attempts,
             ),
             proxy=proxy,
         ),
@@ -79,7 +85,13 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
 
 
 class Client(VerifiedServer):
-    """A verified server. Made by `connect`; every further connection is attested the same way."""
+    """A verified server. Made by `connect`; every further connection is attested the same way.
+
+    A server may close a connection at the moment at which a request is written to it, and nobody knows then
+    whether it was read. A request that only asks for something is sent again, once, on another connection;
+    one that changes something or is work to be counted, as `predict` is, ends in UnreachableError, and
+    its caller decides.
+    """
 
     def __init__(
         self, transport: AttestedTransport, *, api_key: http.ApiKey | None = None, timeout_seconds: float

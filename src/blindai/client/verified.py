@@ -11,6 +11,7 @@ from blindai.attestation.verifier import Attested
 from blindai.channel.bundle import Bundle
 from blindai.client import calls, http
 from blindai.errors import UnreachableError
+from blindai.transport.refused import RefusedReplica
 from blindai.transport.session import Session
 from blindai.wire.metadata import ModelMetadata
 
@@ -41,9 +42,18 @@ class VerifiedServer:
     @property
     def bundle(self) -> Bundle:
         """What the server sent when it was last attested; `Path(...).write_bytes(client.bundle.encode())`."""
-        if self._session.bundle is None:
-            raise UnreachableError("no connection has been attested yet")
-        return self._session.bundle
+        bundle = self._session.bundle_for(self.attested.keyset_sha256)
+        if bundle is None:
+            raise UnreachableError("what attested this server is no longer held")
+        return bundle
+
+    @property
+    def refused(self) -> tuple[RefusedReplica, ...]:
+        """The replicas behind the address that were refused, and why; the newest last, and not without end.
+
+        No request byte was sent to any of them.
+        """
+        return self._session.refused.listed()
 
     @property
     def server_certificate(self) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,12 +20,16 @@ from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
+    ClosedWhileIdle,
     check_request,
     check_response,
     core_request,
+    may_be_sent_again,
     pool_options,
     translated,
 )
+from blindai.transport.refused import RefusedReplica
+from blindai.transport.search import Search
 from blindai.transport.session import FLIGHTS, Demands, Session
 
 
@@ -38,7 +45,12 @@ class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
         with translated():
-            response = await self._pool.handle_async_request(core_request(request))
+            try:
+                response = await self._pool.handle_async_request(core_request(request))
+            except ClosedWhileIdle:
+                if not may_be_sent_again(request):
+                    raise
+                response = await self._pool.handle_async_request(core_request(request))
         try:
             check_response(request.method, response.status, response.headers)
         except BaseException:
@@ -50,6 +62,11 @@ class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
             stream=_Body(response.stream),
             extensions=response.extensions,
         )
+
+    @property
+    def refused(self) -> tuple[RefusedReplica, ...]:
+        """As `AttestedTransport.refused`."""
+        return self.session.refused.listed()
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -83,20 +100,43 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        dial = partial(self._dial, host, port, local_address, socket_options)
+        deadline = time.monotonic() + self._session.demands.timeout_seconds
+        return _UnattestedStream(await dial(timeout, deadline), dial, self._session, self._flights)
+
+    async def _dial(
+        self,
+        host: str,
+        port: int,
+        local_address: str | None,
+        socket_options: Iterable[SOCKET_OPTION] | None,
+        timeout: float | None,  # noqa: ASYNC109
+        deadline: float,
+    ) -> httpcore2.AsyncNetworkStream:
         if self._proxy is None:
             stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         else:
-            stream = await self._tunnel(self._proxy, timeout)
-        return _UnattestedStream(stream, self._session, self._flights)
+            stream = await self._tunnel(self._proxy, timeout, deadline)
+        try:
+            with self._session.refusals():
+                self._session.check_address(stream.get_extra_info)
+        except BaseException:
+            await _close(stream)
+            raise
+        return stream
 
-    async def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None) -> httpcore2.AsyncNetworkStream:  # noqa: ASYNC109
+    async def _tunnel(
+        self,
+        proxy: tunnel.Proxy,
+        timeout: float | None,  # noqa: ASYNC109
+        deadline: float,
+    ) -> httpcore2.AsyncNetworkStream:
         stream = await self._backend.connect_tcp(proxy.host, proxy.port, timeout)
         try:
-            with anyio.fail_after(self._session.demands.timeout_seconds):
+            with anyio.fail_after(deadline - time.monotonic()):
                 await _drive(tunnel.connect(self._session.demands.origin.host_header), stream)
         except BaseException as exc:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
+            await _close(stream)
             if isinstance(exc, TimeoutError):
                 raise self._session.too_slow() from exc
             raise
@@ -107,9 +147,14 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
     """A TCP connection, through a proxy or not, before TLS. It can neither write nor read by itself."""
 
     def __init__(
-        self, stream: httpcore2.AsyncNetworkStream, session: Session, flights: Sequence[anyio.Lock]
+        self,
+        stream: httpcore2.AsyncNetworkStream,
+        dial: Callable[[float | None, float], Awaitable[httpcore2.AsyncNetworkStream]],
+        session: Session,
+        flights: Sequence[anyio.Lock],
     ) -> None:
         self._stream = stream
+        self._dial = dial
         self._session = session
         self._flights = flights
 
@@ -120,32 +165,45 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109  httpcore2's signature
     ) -> httpcore2.AsyncNetworkStream:
         stream = self._stream
-        try:
-            with self._session.refusals():
-                self._session.check_address(stream.get_extra_info("server_addr"))
-                stream = await stream.start_tls(ssl_context, server_hostname, timeout)
-                peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
-                return AsyncAttestedStream(stream, await self._attest(stream, peer), self._session)
-        except BaseException:
-            # Shielded: a cancelled caller must not leave the connection open.
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
-            raise
+        async with contextlib.AsyncExitStack() as passed_over:
+            with Search(self._session) as search:
+                while True:
+                    peer = None
+                    try:
+                        with self._session.refusals():
+                            stream = await stream.start_tls(ssl_context, server_hostname, timeout)
+                            name = self._session.demands.origin.host
+                            peer = tls.peer_of(stream.get_extra_info("ssl_object"), name)
+                            attested = await self._attest(stream, peer, search)
+                        search.accepted()
+                        return AsyncAttestedStream(stream, attested, self._session)
+                    except BaseException as error:
+                        passed_over.push_async_callback(_close, stream)
+                        if not search.goes_on(error, peer):
+                            raise
+                    timeout = search.within(timeout)
+                    stream = await self._dial(timeout, search.deadline)
 
-    async def _attest(self, stream: httpcore2.AsyncNetworkStream, peer: Peer) -> Attested:
-        if attested := self._session.known(peer):
+    async def _attest(self, stream: httpcore2.AsyncNetworkStream, peer: Peer, search: Search) -> Attested:
+        if attested := search.decided(peer):
             return attested
         try:
-            with anyio.fail_after(self._session.demands.timeout_seconds):
-                async with self._flights[peer.tls_spki_sha256[0] % FLIGHTS]:
-                    if attested := self._session.known(peer):
-                        return attested
-                    nonce = self._session.nonce()
-                    exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
-                    body = await _drive(exchange, stream)
-                    return self._session.conclude(Bundle(peer, nonce, body))
+            with anyio.fail_after(search.remaining()):
+                while True:
+                    try:
+                        async with self._flights[peer.tls_spki_sha256[0] % FLIGHTS]:
+                            return search.decided(peer) or await self._ask(stream, peer)
+                    except handshake.Busy as busy:
+                        pause = search.pause(peer, busy)
+                    await anyio.sleep(pause)  # outside the flight: nobody waits for another's busy server
         except TimeoutError as exc:
             raise self._session.too_slow() from exc
+
+    async def _ask(self, stream: httpcore2.AsyncNetworkStream, peer: Peer) -> Attested:
+        nonce = self._session.nonce()
+        exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
+        body = await _drive(exchange, stream)
+        return self._session.conclude(Bundle(peer, nonce, body))
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -162,13 +220,22 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
         self._attested = attested
         self._session = session
         self._between_requests = True
+        self._served = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        self._between_requests = True
+        reused, self._between_requests = self._served and not self._between_requests, True
         try:
-            return await self._stream.read(max_bytes, timeout)
+            received = await self._stream.read(max_bytes, timeout)
         except ssl.SSLError as exc:  # anyio lets it through: a bad record, an alert
             raise httpcore2.ReadError("TLS failed") from exc
+        except httpcore2.ReadError as exc:
+            if reused:
+                raise ClosedWhileIdle from exc
+            raise
+        if reused and not received:
+            raise ClosedWhileIdle
+        self._served = True
+        return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if self._between_requests:
@@ -188,6 +255,12 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
         if info == "is_readable" and self._session.ending(self._attested):
             return True
         return self._stream.get_extra_info(info)
+
+
+async def _close(stream: httpcore2.AsyncNetworkStream) -> None:
+    # Shielded: a cancelled caller must not leave the connection open.
+    with anyio.CancelScope(shield=True):
+        await stream.aclose()
 
 
 async def _drive(exchange: handshake.Exchange, stream: httpcore2.AsyncNetworkStream) -> bytes:

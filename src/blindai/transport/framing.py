@@ -35,6 +35,23 @@ def check_request(request: httpx2.Request, origin: Origin) -> None:
         raise UsageError("sni_hostname would change the name that is attested; it is not supported")
 
 
+class ClosedWhileIdle(httpcore2.ReadError):
+    """A connection that had served before ended without a byte of a response: it was closed as we wrote."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection was closed before a response began")
+
+
+def may_be_sent_again(request: httpx2.Request) -> bool:
+    """Return whether a request may be repeated of our own accord when `ClosedWhileIdle` swallowed it.
+
+    Only one that changes nothing and has no body: nobody knows whether the server read it. An inference
+    changes nothing either, yet it is work that is counted: its caller decides.
+    """
+    names = request.headers.keys() & {"content-length", "transfer-encoding"}
+    return request.method in ("GET", "HEAD") and not names
+
+
 def check_response(method: str, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Refuse redirects, and responses whose end a network could move."""
     if 300 <= status < 400:

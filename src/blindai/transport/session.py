@@ -20,8 +20,9 @@ from blindai.attestation.types import Floor
 from blindai.attestation.verifier import Attested
 from blindai.channel import challenge, handshake, refusal
 from blindai.channel.bundle import Bundle, Peer
-from blindai.errors import EvidenceRejected, Reason, UnreachableError
+from blindai.errors import AttestationError, EvidenceRejected, Reason, UnreachableError
 from blindai.transport.origin import Origin, is_loopback
+from blindai.transport.refused import RefusedReplicas
 
 DEFAULT_ATTESTATION_TIMEOUT_SECONDS = 30.0
 MAX_KNOWN_KEYS = 256
@@ -53,6 +54,8 @@ class Demands:
     timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS
     clock: Callable[[], float] = field(default=time.time, repr=False)
     floors: Floors | None = field(default=None, repr=False)
+    attempts: int = 1
+    """How many replicas are dialled, at most, for one connection."""
 
 
 class Session:
@@ -61,6 +64,7 @@ class Session:
     def __init__(self, demands: Demands) -> None:
         self.demands = demands
         self.latest: tuple[Attested, Peer] | None = None
+        self.refused = RefusedReplicas()
         self.bundle: Bundle | None = None
         """The newest that was received, accepted or not."""
         self._lock = threading.Lock()
@@ -85,6 +89,10 @@ class Session:
         if known is None or self.ending(known[0]):
             return None
         return self._admit(known[0], peer)
+
+    def remembered_refusal(self, peer: Peer) -> AttestationError | None:
+        """Return why the certificate that the peer showed was refused a moment ago, if it was."""
+        return self.refused.remembered(peer, self.now())
 
     def bundle_for(self, keyset_sha256: bytes) -> Bundle | None:
         """Return what showed this keyset to be acceptable; None if nothing did, or long ago."""
@@ -159,10 +167,11 @@ class Session:
             seen = dict(self._floors)
         return {name: seen.get(name, Floor()).raised_to(kept.get(name, Floor())) for name in {*seen, *kept}}
 
-    def check_address(self, server_address: Any) -> None:
+    def check_address(self, extra_info: Callable[[str], Any]) -> None:
         """Refuse a stapled simulation root from anywhere but this machine, before anything is sent."""
         if not isinstance(self.demands.trust, StapledSimulationTrust):
             return
+        server_address = extra_info("server_addr")
         host = server_address[0] if isinstance(server_address, tuple) else ""
         if not is_loopback(str(host)):
             raise EvidenceRejected(

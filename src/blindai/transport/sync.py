@@ -6,10 +6,12 @@ afterwards: to an unattested peer no byte of it is sent.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import httpcore2
@@ -22,12 +24,16 @@ from blindai.channel.bundle import Bundle, Peer
 from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
 from blindai.transport.framing import (
+    ClosedWhileIdle,
     check_request,
     check_response,
     core_request,
+    may_be_sent_again,
     pool_options,
     translated,
 )
+from blindai.transport.refused import RefusedReplica
+from blindai.transport.search import Search
 from blindai.transport.session import FLIGHTS, Demands, Session
 
 
@@ -43,7 +49,12 @@ class AttestedTransport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
         with translated():
-            response = self._pool.handle_request(core_request(request))
+            try:
+                response = self._pool.handle_request(core_request(request))
+            except ClosedWhileIdle:
+                if not may_be_sent_again(request):
+                    raise
+                response = self._pool.handle_request(core_request(request))
         try:
             check_response(request.method, response.status, response.headers)
         except BaseException:
@@ -55,6 +66,11 @@ class AttestedTransport(httpx2.BaseTransport):
             stream=_Body(response.stream),
             extensions=response.extensions,
         )
+
+    @property
+    def refused(self) -> tuple[RefusedReplica, ...]:
+        """The replicas that were refused, and why; the newest last, and not without end."""
+        return self.session.refused.listed()
 
     def attest(self, *, connect_timeout_seconds: float) -> Attested:
         """Attest one connection and close it. No request is sent, and the pool does not get it."""
@@ -96,15 +112,33 @@ class _AttestingBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
+        dial = partial(self._dial, host, port, local_address, socket_options)
+        deadline = time.monotonic() + self._session.demands.timeout_seconds
+        return _UnattestedStream(dial(timeout, deadline), dial, self._session, self._flights)
+
+    def _dial(
+        self,
+        host: str,
+        port: int,
+        local_address: str | None,
+        socket_options: Iterable[SOCKET_OPTION] | None,
+        timeout: float | None,
+        deadline: float,
+    ) -> httpcore2.NetworkStream:
         if self._proxy is None:
             stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         else:
-            stream = self._tunnel(self._proxy, timeout)
-        return _UnattestedStream(stream, self._session, self._flights)
+            stream = self._tunnel(self._proxy, timeout, deadline)
+        try:
+            with self._session.refusals():
+                self._session.check_address(stream.get_extra_info)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
-    def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None) -> httpcore2.NetworkStream:
+    def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None, deadline: float) -> httpcore2.NetworkStream:
         stream = self._backend.connect_tcp(proxy.host, proxy.port, timeout)
-        deadline = time.monotonic() + self._session.demands.timeout_seconds
         try:
             _drive(tunnel.connect(self._session.demands.origin.host_header), stream, deadline, self._session)
         except BaseException:
@@ -117,9 +151,14 @@ class _UnattestedStream(httpcore2.NetworkStream):
     """A TCP connection, through a proxy or not, before TLS. It can neither write nor read by itself."""
 
     def __init__(
-        self, stream: httpcore2.NetworkStream, session: Session, flights: Sequence[threading.Lock]
+        self,
+        stream: httpcore2.NetworkStream,
+        dial: Callable[[float | None, float], httpcore2.NetworkStream],
+        session: Session,
+        flights: Sequence[threading.Lock],
     ) -> None:
         self._stream = stream
+        self._dial = dial
         self._session = session
         self._flights = flights
 
@@ -127,32 +166,44 @@ class _UnattestedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         stream = self._stream
-        try:
-            with self._session.refusals():
-                self._session.check_address(stream.get_extra_info("server_addr"))
-                stream = stream.start_tls(ssl_context, server_hostname, timeout)
-                peer = tls.peer_of(stream.get_extra_info("ssl_object"), self._session.demands.origin.host)
-                return AttestedStream(stream, self._attest(stream, peer), self._session)
-        except BaseException:
-            stream.close()
-            raise
+        with contextlib.ExitStack() as passed_over, Search(self._session) as search:
+            while True:
+                peer = None
+                try:
+                    with self._session.refusals():
+                        stream = stream.start_tls(ssl_context, server_hostname, timeout)
+                        name = self._session.demands.origin.host
+                        peer = tls.peer_of(stream.get_extra_info("ssl_object"), name)
+                        attested = self._attest(stream, peer, search)
+                    search.accepted()
+                    return AttestedStream(stream, attested, self._session)
+                except BaseException as error:
+                    passed_over.callback(stream.close)
+                    if not search.goes_on(error, peer):
+                        raise
+                timeout = search.within(timeout)
+                stream = self._dial(timeout, search.deadline)
 
-    def _attest(self, stream: httpcore2.NetworkStream, peer: Peer) -> Attested:
-        deadline = time.monotonic() + self._session.demands.timeout_seconds
-        if attested := self._session.known(peer):
-            return attested
+    def _attest(self, stream: httpcore2.NetworkStream, peer: Peer, search: Search) -> Attested:
         flight = self._flights[peer.tls_spki_sha256[0] % FLIGHTS]
-        if not flight.acquire(timeout=self._session.demands.timeout_seconds):
-            raise self._session.too_slow()
-        try:
-            if attested := self._session.known(peer):
+        while True:
+            if attested := search.decided(peer):
                 return attested
-            nonce = self._session.nonce()
-            exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
-            body = _drive(exchange, stream, deadline, self._session)
-            return self._session.conclude(Bundle(peer, nonce, body))
-        finally:
-            flight.release()
+            if not flight.acquire(timeout=search.remaining()):
+                raise self._session.too_slow()
+            try:
+                return search.decided(peer) or self._ask(stream, peer, search.deadline)
+            except handshake.Busy as busy:
+                pause = search.pause(peer, busy)
+            finally:
+                flight.release()
+            time.sleep(pause)  # outside the flight: nobody waits for somebody else's busy server
+
+    def _ask(self, stream: httpcore2.NetworkStream, peer: Peer, deadline: float) -> Attested:
+        nonce = self._session.nonce()
+        exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
+        body = _drive(exchange, stream, deadline, self._session)
+        return self._session.conclude(Bundle(peer, nonce, body))
 
     def close(self) -> None:
         self._stream.close()
@@ -169,10 +220,20 @@ class AttestedStream(httpcore2.NetworkStream):
         self._attested = attested
         self._session = session
         self._between_requests = True
+        self._served = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._between_requests = True
-        return self._stream.read(max_bytes, timeout)
+        reused, self._between_requests = self._served and not self._between_requests, True
+        try:
+            received = self._stream.read(max_bytes, timeout)
+        except httpcore2.ReadError as exc:
+            if reused:
+                raise ClosedWhileIdle from exc
+            raise
+        if reused and not received:
+            raise ClosedWhileIdle
+        self._served = True
+        return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._between_requests:
