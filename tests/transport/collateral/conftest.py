@@ -37,6 +37,12 @@ def operator(tmp_path, ca_file):
 
 
 @pytest.fixture
+def server(tmp_path, ca_file):
+    """A server that staples, with a cache that does not exist yet."""
+    return services.Server(tmp_path / "cache" / "collateral", ca_file)
+
+
+@pytest.fixture
 def slept(monkeypatch):
     """The pauses that were made, in seconds: they are noted, and not waited for."""
     pauses = []

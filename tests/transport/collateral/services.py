@@ -1,4 +1,4 @@
-"""Services that speak the APIs of Intel's PCS, of a PCCS and of AMD's KDS, and that misbehave on demand.
+"""Services that speak the APIs of Intel's PCS, a PCCS, AMD's KDS and Azure's host, and misbehave on demand.
 
 A route is the path with its query; its replies are given in turn, the last one for ever.
 """
@@ -6,6 +6,7 @@ A route is the path with its query; its replies are given in turn, the last one 
 from __future__ import annotations
 
 import contextlib
+import json
 import ssl
 import threading
 import time
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from blindai.transport.collateral import amd, intel
+from blindai.testing import FakeSnp
+from blindai.transport.collateral import amd, endorsement, intel
 from blindai.transport.collateral.collector import collect
+from blindai.transport.collateral.fallback import Fetched, Keeping, gather
 from blindai.transport.collateral.source import Limits
 
+THIM_PATH = "/metadata/THIM/amd/certification"
 QUICK = Limits(timeout_seconds=60, pause_seconds=0.01)
 
 
@@ -144,6 +148,40 @@ def pcs_routes(collateral: Mapping[str, str], platform: intel.Platform, update: 
     }
 
 
+def kds_routes(snp: FakeSnp) -> dict[str, Any]:
+    """Return what a KDS answers about a fake machine. A VLEK it gives to nobody."""
+    stapled, kind = snp.collateral()["amd"], snp.machine.leaf
+    product = snp.machine.product
+    routes: dict[str, Any] = {f"/{kind}/v1/{product}/cert_chain": Reply(stapled["issuer_chain"].encode())}
+    if "crl" in stapled:
+        routes[f"/{kind}/v1/{product}/crl"] = Reply(bytes.fromhex(stapled["crl"]))
+    if kind == "vcek":
+        routes[vcek_path(snp)] = Reply(snp.leaf_der)
+    return routes
+
+
+def vcek_path(snp: FakeSnp) -> str:
+    """Return where a KDS has the VCEK of a fake machine."""
+    machine = snp.machine
+    names = {"fmc": "fmcSPL"} if machine.product == "Turin" else {}
+    names |= {"bootloader": "blSPL", "tee": "teeSPL", "snp": "snpSPL", "microcode": "ucodeSPL"}
+    query = "&".join(f"{name}={getattr(machine.tcb, level):02d}" for level, name in names.items())
+    return f"/vcek/v1/{machine.product}/{machine.chip[: machine.traits.hwid_bytes].hex()}?{query}"
+
+
+def thim_routes(snp: FakeSnp) -> dict[str, Any]:
+    """Return what Azure's host service answers on a fake machine."""
+    stapled = snp.collateral()["amd"]
+    tcb = snp.machine.tcb.encode(snp.machine.product)
+    answer = {
+        "vcekCert": stapled["leaf"],
+        "tcbm": tcb[::-1].hex().upper(),
+        "certificateChain": stapled["issuer_chain"],
+        "cacheControl": "86400",
+    }
+    return {THIM_PATH: Reply(json.dumps(answer).encode(), {"Content-Type": "application/json"})}
+
+
 def signed(collateral: Mapping[str, str], name: str, member: str, header: str) -> Reply:
     text, signature = collateral[member], collateral[f"{member}_signature"]
     body = f'{{"{name}":{text},"signature":"{signature}"}}'.encode()
@@ -190,3 +228,39 @@ class Operator:
             limits=limits,
         )
         return members
+
+
+@dataclass
+class Server:
+    """A server that fetches what it staples, at the time `now`. `warned` is what it was warned of."""
+
+    folder: Path | None
+    ca_file: str
+    now: int = field(default_factory=lambda: int(time.time()))
+    limits: Limits = QUICK
+    warned: list[str] = field(default_factory=list)
+
+    def intel(self, service: Service, platform: intel.Platform, *, anew: bool = True) -> Fetched:
+        where = intel.Service.at(service.url, root_crl_url=f"{service.url}/IntelSGXRootCA.der")
+        return self._gather(lambda collector: intel.fetch(platform, where, collector), anew=anew)
+
+    def amd(
+        self,
+        kds: Service,
+        report: bytes,
+        given: Mapping[str, str] | None = None,
+        *,
+        thim: Service | None = None,
+        anew: bool = True,
+    ) -> Fetched:
+        services = endorsement.Services(
+            amd.Kds.at(kds.url, interval_seconds=0), None if thim is None else f"{thim.url}{THIM_PATH}"
+        )
+        signer = amd.signer_of(report)
+        return self._gather(
+            lambda collector: endorsement.fetch(signer, given or {}, services, collector), anew=anew
+        )
+
+    def _gather(self, job: Any, *, anew: bool) -> Fetched:
+        keeping = Keeping(self.folder, self.ca_file, self.limits)
+        return gather(job, keeping, now=self.now, anew=anew, say=str, warn=self.warned.append)

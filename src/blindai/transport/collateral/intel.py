@@ -136,12 +136,14 @@ def _pck_crl(answer: Answer) -> Piece:
     revoked = piece.crl(answer.body)
     issuers = _issuers(answer, ("sgx-pck-crl-issuer-chain",))
     members = {"pck_crl_issuer_chain": piece.chain_pem(issuers), "pck_crl": piece.crl_hex(revoked)}
-    return Piece(members, min(piece.crl_end(revoked), piece.chain_end(issuers)))
+    until = min(piece.crl_end(revoked), piece.chain_end(issuers))
+    return Piece(members, until, version=piece.crl_version(revoked))
 
 
 def _root_crl(answer: Answer) -> Piece:
     revoked = piece.crl(answer.body)
-    return Piece({"root_ca_crl": piece.crl_hex(revoked)}, piece.crl_end(revoked))
+    members = {"root_ca_crl": piece.crl_hex(revoked)}
+    return Piece(members, piece.crl_end(revoked), version=piece.crl_version(revoked))
 
 
 def _signed(answer: Answer, name: str, member: str, headers: Sequence[str]) -> tuple[Piece, dict[str, Any]]:
@@ -158,15 +160,19 @@ def _signed(answer: Answer, name: str, member: str, headers: Sequence[str]) -> t
         member: _text_of(answer.body.decode(), name),
         f"{member}_signature": signature,
     }
-    return Piece(members, min(_end(inner), piece.chain_end(issuers))), inner
+    until = min(_date(inner, "nextUpdate"), piece.chain_end(issuers))
+    evaluation = inner.get("tcbEvaluationDataNumber")
+    if not isinstance(evaluation, int):
+        raise ValueError("it does not say its evaluation number")
+    return Piece(members, until, version=(evaluation, _date(inner, "issueDate"))), inner
 
 
-def _end(value: dict[str, Any]) -> int:
+def _date(value: dict[str, Any], name: str) -> int:
     try:
-        end = datetime.strptime(f"{value.get('nextUpdate')}+0000", "%Y-%m-%dT%H:%M:%SZ%z")
+        date = datetime.strptime(f"{value.get(name)}+0000", "%Y-%m-%dT%H:%M:%SZ%z")
     except ValueError:
-        raise ValueError("it does not say when it ends") from None
-    return int(end.timestamp())
+        raise ValueError("it does not say from when and until when it is of use") from None
+    return int(date.timestamp())
 
 
 def _text_of(text: str, name: str) -> str:

@@ -84,7 +84,7 @@ class Source:
         self._cache = cache
         self._say = say
         # The transport and not a client: a client logs every URL.
-        self._transport = httpx2.AsyncHTTPTransport(verify=_tls(ca_file), trust_env=False)
+        self._transport = httpx2.AsyncHTTPTransport(verify=trusted_by(ca_file), trust_env=False)
         self._asked: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -172,7 +172,8 @@ class Source:
         return bytes(body)
 
 
-def _tls(ca_file: str | None) -> ssl.SSLContext:
+def trusted_by(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context for TLS that trusts these certificates (PEM), or the system's. Raises UsageError."""
     if ca_file is None:
         context = httpx2.create_ssl_context(trust_env=False)
     else:

@@ -1,0 +1,34 @@
+"""Which source of collateral goes with which TEE, and whether the settings for it can work."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from blindai.errors import UsageError
+from blindai.server.settings import Settings
+from blindai.server.stapling import amd, intel, services
+from blindai.server.stapling.amd import AmdSource
+from blindai.server.stapling.intel import IntelSource
+from blindai.server.stapling.nothing import NothingToStaple
+from blindai.server.stapling.source import CollateralSource
+from blindai.tee.attester import Attester, Certified
+
+
+def source_for(attester: Attester, settings: Settings) -> CollateralSource:
+    """Return where the collateral of a real TEE comes from. UsageError: the settings cannot work."""
+    match attester.tee:
+        case "tdx" | "sgx":
+            return IntelSource.of(settings)
+        case "sev-snp":
+            return AmdSource.of(settings, lambda: cast("Certified", attester).certificates)
+        case "nitro":
+            return NothingToStaple()
+        case other:
+            raise UsageError(f"there is no collateral for a TEE of kind {other}")
+
+
+def check(settings: Settings) -> None:
+    """Raise UsageError if a source with these settings cannot work, as far as files and rules show."""
+    services.check(settings)
+    intel.service(settings)
+    amd.service(settings)
