@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def _in_process(folder: Path, rounds: int) -> Section:
     request = Finished(
         "0123456789abcdef", "POST", _ROUTE, 200, "", 0.0006, 0.0001, 200, 120, "ab" * 8, "owner"
     )
-    empty = Gauges(*[lambda: None] * 8)
+    empty = Gauges(*[lambda: None] * len(dataclasses.fields(Gauges)))
     metrics = Metrics([_ROUTE], empty)
     log = (folder / "access.log").open("w")
     with log, contextlib.redirect_stderr(io.StringIO()):

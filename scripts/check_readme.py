@@ -25,7 +25,9 @@ DOCUMENTS = (
     "SECURITY.md",
     "docs/cli.md",
     "docs/configuration.md",
+    "docs/operator.md",
     "docs/policy.md",
+    "docs/running.md",
     "docs/testing.md",
     "docs/verdict.md",
 )

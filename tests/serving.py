@@ -21,13 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SOURCES = Path(__file__).resolve().parent.parent / "src"
+REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCES = REPOSITORY / "src"
 STOP_SECONDS = 20
 
 _PROGRAM = """
 import dataclasses, json, sys
 from pathlib import Path
-from blindai.errors import UsageError
+from blindai.errors import BlindAIError
+from blindai.server.machine import this_machine
 from blindai.server.lifecycle import run
 from blindai.server.settings import CallerSettings, JwtSettings, ModelSettings, Settings
 
@@ -42,13 +44,19 @@ if chosen.get("jwt"):
 chosen["models"] = tuple(
     ModelSettings(path=path, name=name) for name, path in given["models"].items()
 ) + tuple(ModelSettings(**model) for model in chosen.get("models", ()))
+if given["device"]:
+    from tests.devices import slowed
+    find_machine = slowed(this_machine, **given["device"])
+else:
+    find_machine = this_machine
 try:
     code = run(
         Settings(**chosen),
+        find_machine=find_machine,
         announce=lambda ready: print(json.dumps(dataclasses.asdict(ready)), flush=True),
     )
-except UsageError as exc:
-    sys.exit(f"UsageError: {exc}\\nhint: {exc.hint}")
+except BlindAIError as exc:
+    sys.exit(f"{type(exc).__name__}: {exc}\\nhint: {exc.hint}")
 sys.exit(code)
 """
 
@@ -166,20 +174,28 @@ def tensor(name: str, datatype: str, shape: Sequence[int], data: Any) -> dict[st
 
 
 def server_command(
-    models: Mapping[str, Path] | None = None, *, without_uvloop: bool = False, **settings: Any
+    models: Mapping[str, Path] | None = None,
+    *,
+    without_uvloop: bool = False,
+    device: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> list[str]:
-    """The command that starts a simulated server on a free port; `settings` are fields of `Settings`."""
+    """The command that starts a simulated server on a free port; `settings` are fields of `Settings`.
+
+    `device` are arguments of `tests.devices.slowed`: what the TEE's device does beside answering.
+    """
     given = {
-        "settings": {"simulation": True, "port": 0, **settings},
+        "settings": {"simulation": True, "port": 0, "farewell_seconds": 0.0, **settings},
         "models": {name: str(path) for name, path in (models or {}).items()},
         "without_uvloop": without_uvloop,
+        "device": dict(device or {}),
     }
     return [sys.executable, "-W", "error", "-c", _PROGRAM, json.dumps(given)]
 
 
 def server_environment(**changes: str) -> dict[str, str]:
     """This process's environment, with the sources to import."""
-    return {**os.environ, "PYTHONPATH": str(SOURCES), **changes}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCES), str(REPOSITORY)]), **changes}
 
 
 @contextlib.contextmanager
@@ -189,6 +205,7 @@ def running_server(
     environment: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
     without_uvloop: bool = False,
+    device: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:
     """Run a simulated server with `models` (name -> ONNX file) until the block ends.
@@ -202,7 +219,7 @@ def running_server(
         log = folder / "server.log"
         with log.open("w") as log_file:
             process = subprocess.Popen(
-                [*prefix, *server_command(models, without_uvloop=without_uvloop, **settings)],
+                [*prefix, *server_command(models, without_uvloop=without_uvloop, device=device, **settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log_file,

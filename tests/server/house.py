@@ -15,6 +15,7 @@ from typing import Any
 from blindai.channel.keyset import Software
 from blindai.server.app import EXTENSION
 from blindai.server.identity import new_identity
+from blindai.server.machine import simulated_machine
 from blindai.server.promises import promises
 from blindai.server.services import Services
 from blindai.server.settings import CallerSettings, Settings
@@ -22,14 +23,12 @@ from blindai.server.watch.finished import Finished
 from blindai.server.watch.watch import Watch
 from blindai.server.who_may import known_callers
 from blindai.store.store import Store
-from blindai.tee.measurement import simulated_measurements
-from blindai.tee.simulated import SimulatedTdx
 from blindai.wire.api_key import key_id
 from tests.serving import Reply
 
 FOLDER = "/v2/repository/models/"
 _NOW = int(time.time())
-_TEE = SimulatedTdx(now=_NOW, measurements=simulated_measurements("0" * 64))
+_MACHINE = simulated_machine("tdx", source_sha256="0" * 64, now=_NOW)
 
 Arriving = asyncio.Queue[bytes | None]
 """A body that comes in pieces, when a test puts them; None is its end."""
@@ -50,7 +49,7 @@ class House:
 
     def __init__(self, store: Store | None = None, *, sealing: str = "memory", **settings: Any) -> None:
         chosen = Settings(simulation=True, inference_threads=1, **settings)
-        self.services = Services(chosen, _TEE, store, sealing=sealing)
+        self.services = Services(chosen, _MACHINE, store, sealing=sealing)
         try:
             self.services.load_models()
         except BaseException:
@@ -69,7 +68,12 @@ class House:
         )
         watch = Watch()
         watch.finished = self.finished.append  # type: ignore[method-assign] # whoever watches sees these
-        self._app = self.services.app(self.services.routes(None), known_callers(chosen, ["localhost"]), watch)
+        self._app = self.services.app(
+            self.services.routes(None),
+            known_callers(chosen, ["localhost"]),
+            watch,
+            retired=lambda _: False,
+        )
 
     async def ask(
         self,

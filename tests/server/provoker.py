@@ -40,6 +40,7 @@ NARROW: Mapping[str, Any] = {
     "model_upload": False,
     "attestation_timeout_seconds": 0.001,
     "max_waiting_attestations": 1,
+    "quote_interval_seconds": 0.2,
     "request_read_timeout_seconds": 0.5,
     "header_timeout_seconds": 0.5,
 }

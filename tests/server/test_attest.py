@@ -1,4 +1,4 @@
-"""How evidence is asked for when the TEE is slow or fails."""
+"""How evidence is asked for: in batches, one quote at a time, from a TEE that may be slow, hang or fail."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 
 import pytest
 
+from blindai.attestation import binding
 from blindai.attestation.types import Evidence
+from blindai.channel import answer, challenge
 from blindai.channel.keyset import Software
-from blindai.errors import RequestCode, RequestError
-from blindai.server.attest import Attestations
+from blindai.errors import RequestCode, RequestError, TeeError, TeeFault
+from blindai.server.attest import Attestations, QuoteLimits
 from blindai.server.identity import new_identity
 
 
@@ -26,18 +28,17 @@ class StubTee:
         self.error: Exception | None = None
         self.at_once = 0
         self.most_at_once = 0
+        self.asked: list[bytes] = []
 
     def evidence(self, report_data: bytes) -> Evidence:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
+        self.asked.append(report_data)
         self.gate.wait(10)
         self.at_once -= 1
         if self.error is not None:
             raise self.error
         return Evidence("stub", report_data)
-
-    def collateral(self) -> dict[str, object]:
-        return {}
 
 
 @pytest.fixture
@@ -47,8 +48,7 @@ def tee():
     stub.gate.set()
 
 
-@pytest.fixture(scope="module")
-def identity():
+def make_identity():
     return new_identity(
         ["localhost"],
         now=int(time.time()),
@@ -59,46 +59,170 @@ def identity():
     )
 
 
+@pytest.fixture(scope="module")
+def identity():
+    return make_identity()
+
+
+@pytest.fixture
+def desk(tee):
+    """What asks the stub; a function, for other limits."""
+    made: list[Attestations] = []
+
+    def make(
+        *, timeout_seconds=10.0, max_waiting=5000, interval_seconds=0.0, collateral=dict, looked_at=None
+    ):
+        limits = QuoteLimits(timeout_seconds, max_waiting, interval_seconds, timeout_seconds)
+        more = {} if looked_at is None else {"looked_at": looked_at}
+        made.append(Attestations(tee, collateral=collateral, limits=limits, **more))
+        return made[-1]
+
+    yield make
+    tee.gate.set()
+    for attestations in made:
+        attestations.close()
+
+
 async def refusal(attestations: Attestations, identity) -> RequestError:
     with pytest.raises(RequestError) as caught:
         await attestations.answer(identity, bytes(32))
     return caught.value
 
 
-async def test_one_quote_at_a_time(tee, identity):
-    """Many clients at once are answered by a TEE that sees one request at a time."""
-    attestations = Attestations(tee, timeout_seconds=10, max_waiting=10)
-    asks = [asyncio.ensure_future(attestations.answer(identity, bytes([n]) * 32)) for n in range(8)]
-    await asyncio.sleep(0)
+def nonces(count: int) -> list[bytes]:
+    return [number.to_bytes(32, "big") for number in range(count)]
+
+
+def ask_all(attestations, identity, count):
+    return [asyncio.ensure_future(attestations.answer(identity, nonce)) for nonce in nonces(count)]
+
+
+def bound(parts, identity, nonce) -> bool:
+    """Whether the evidence in an answer is about this identity's keys and this nonce."""
+    parsed = answer.parse(b"".join(parts))
+    root = challenge.root_of(nonce, parsed.proof)
+    expected = binding.report_data(keyset_sha256=identity.keyset_sha256, challenge_root=root, others=())
+    return parsed.evidence[0].value == expected and parsed.keyset.sha256 == identity.keyset_sha256
+
+
+async def asked(tee, count):
+    async with asyncio.timeout(10):
+        while len(tee.asked) < count:
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 33])
+async def test_one_quote_for_all_who_come_at_once(tee, desk, identity, count):
+    """Clients that come at once share a quote; each one's answer is about its own nonce, and no other's."""
+    attestations = desk()
+    asks = ask_all(attestations, identity, count)
     tee.gate.set()
-    assert len({*await asyncio.gather(*asks)}) == 8
+    answers = await asyncio.gather(*asks)
+    assert len(tee.asked) == attestations.quotes == 1
+    assert attestations.challenges == count
+    for parts, nonce in zip(answers, nonces(count), strict=True):
+        assert bound(parts, identity, nonce)
+        assert not bound(parts, identity, b"\xff" * 32)
+        assert all(not bound(parts, identity, other) for other in nonces(count)[:3] if other != nonce)
+
+
+async def test_those_who_come_during_a_quote_share_the_next(tee, desk, identity):
+    """While one quote is made the others gather: two quotes for a hundred clients, one at a time."""
+    attestations = desk()
+    first = ask_all(attestations, identity, 1)
+    await asked(tee, 1)
+    others = ask_all(attestations, identity, 100)
+    await asyncio.sleep(0.02)
+    tee.gate.set()
+    answers = await asyncio.gather(*first, *others)
+    assert len(answers) == 101
+    assert len(tee.asked) == 2
     assert tee.most_at_once == 1
-    attestations.close()
 
 
-async def test_too_many_waiters(tee, identity):
+async def test_a_tree_is_full(tee, desk, identity):
+    """More clients than a tree has leaves are split over two quotes, whose paths stay within twelve nodes."""
+    attestations = desk()
+    tee.gate.set()
+    answers = await asyncio.gather(*ask_all(attestations, identity, challenge.MAX_LEAVES + 1))
+    assert len(tee.asked) == 2
+    depths = {len(answer.parse(b"".join(parts)).proof.path) for parts in (answers[0], answers[-1])}
+    assert depths == {challenge.MAX_DEPTH, 0}
+
+
+async def test_padding_is_random(tee, desk, identity):
+    """The leaves that fill up a tree differ from quote to quote: they do not tell how many clients waited."""
+    attestations = desk()
+    tee.gate.set()
+    seen = set()
+    for _ in range(3):
+        answers = await asyncio.gather(*ask_all(attestations, identity, 3))
+        seen.add(answer.parse(b"".join(answers[2])).proof.path[0])
+    assert len(seen) == 3
+
+
+async def test_two_keysets_never_share_a_quote(tee, desk, identity):
+    """Evidence is about one keyset: clients of an older one get a quote of their own."""
+    other = make_identity()
+    attestations = desk()
+    mixed = [identity, other, identity, other]
+    asks = [
+        asyncio.ensure_future(attestations.answer(of, nonce))
+        for of, nonce in zip(mixed, nonces(4), strict=True)
+    ]
+    tee.gate.set()
+    answers = await asyncio.gather(*asks)
+    assert len(tee.asked) == 2
+    assert all(bound(parts, of, nonce) for parts, of, nonce in zip(answers, mixed, nonces(4), strict=True))
+
+
+async def test_too_many_waiters(tee, desk, identity):
     """Beyond the bound, the refusal comes at once; those who wait are answered."""
-    attestations = Attestations(tee, timeout_seconds=10, max_waiting=1)
-    asks = [asyncio.ensure_future(attestations.answer(identity, bytes(32))) for _ in range(2)]
+    attestations = desk(max_waiting=2)
+    asks = ask_all(attestations, identity, 2)
     await asyncio.sleep(0)
     assert (await refusal(attestations, identity)).code == RequestCode.ATTESTATION_UNAVAILABLE
     tee.gate.set()
     await asyncio.gather(*asks)
-    attestations.close()
+    assert await attestations.answer(identity, bytes(32))
 
 
-async def test_a_tee_that_hangs(tee, identity):
-    """A deadline ends the wait; the TEE is not asked again before it has answered."""
-    attestations = Attestations(tee, timeout_seconds=0.05, max_waiting=1)
+async def test_a_client_that_leaves_gives_its_place_up(tee, desk, identity):
+    """A cancelled client is not in the next tree, and its place is free."""
+    attestations = desk(max_waiting=2)
+    first = ask_all(attestations, identity, 1)
+    await asked(tee, 1)
+    (gone,) = ask_all(attestations, identity, 1)
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    (other,) = ask_all(attestations, identity, 1)
+    await asyncio.sleep(0)
+    tee.gate.set()
+    await asyncio.gather(*first, other)
+    assert len(tee.asked) == 2
+    assert answer.parse(b"".join(other.result())).proof.path == ()
+
+
+async def test_a_tee_that_hangs(tee, desk, identity):
+    """A deadline ends the wait; later clients are refused at once, and the TEE is left alone meanwhile."""
+    attestations = desk(timeout_seconds=0.05)
     assert (await refusal(attestations, identity)).code == RequestCode.ATTESTATION_UNAVAILABLE
+    await asyncio.sleep(0.02)
+    assert attestations.stuck
     assert (await refusal(attestations, identity)).code == RequestCode.ATTESTATION_UNAVAILABLE
-    assert tee.most_at_once == 1
-    attestations.close()
+    assert len(tee.asked) == 1
+    tee.gate.set()
+    async with asyncio.timeout(10):
+        while attestations.stuck:
+            await asyncio.sleep(0.005)
+    assert bound(await attestations.answer(identity, bytes(32)), identity, bytes(32))
+    assert not attestations.failing
 
 
-async def test_a_tee_that_fails(tee, identity, caplog):
+async def test_a_tee_that_fails(tee, desk, identity, caplog):
     """A failing device is unavailable, whatever it raises; its words stay out of answer and log."""
-    attestations = Attestations(tee, timeout_seconds=10, max_waiting=1)
+    attestations = desk()
     tee.error = OSError("SECRET")
     tee.gate.set()
     error = await refusal(attestations, identity)
@@ -106,4 +230,86 @@ async def test_a_tee_that_fails(tee, identity, caplog):
     assert "SECRET" not in str(error)
     assert "OSError" in caplog.text
     assert "SECRET" not in caplog.text
-    attestations.close()
+    assert attestations.failing
+    assert attestations.failures == 1
+    tee.error = None
+    assert bound(await attestations.answer(identity, bytes(32)), identity, bytes(32))
+    assert not attestations.failing
+
+
+async def test_a_tee_that_fails_is_not_asked_in_a_loop(tee, desk, identity):
+    """After a failure clients gather for a while before the device is asked again."""
+    attestations = desk()
+    tee.error = TeeError(TeeFault.BUSY, "throttled")
+    tee.gate.set()
+    await refusal(attestations, identity)
+    asks = ask_all(attestations, identity, 5)
+    await asyncio.sleep(0.1)
+    asks += ask_all(attestations, identity, 5)
+    outcomes = await asyncio.gather(*asks, return_exceptions=True)
+    assert all(isinstance(outcome, RequestError) for outcome in outcomes)
+    assert len(tee.asked) == 2
+
+
+async def test_the_least_time_between_quotes(tee, desk, identity):
+    """With an interval set, clients that come one after the other share the quote that it lets through."""
+    attestations = desk(interval_seconds=0.3)
+    tee.gate.set()
+    await attestations.answer(identity, bytes(32))
+    asks = []
+    for nonce in nonces(5):
+        asks.append(asyncio.ensure_future(attestations.answer(identity, nonce)))
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*asks)
+    assert len(tee.asked) == 2
+
+
+async def test_without_collateral_nobody_is_answered(tee, desk, identity):
+    """Where there is nothing to staple, the TEE is not even asked: no client could judge its evidence."""
+    attestations = desk(collateral=lambda: None)
+    tee.gate.set()
+    error = await refusal(attestations, identity)
+    assert error.code == RequestCode.ATTESTATION_UNAVAILABLE
+    assert "collateral" in str(error)
+    assert not tee.asked
+    assert not attestations.failing
+
+
+async def test_evidence_is_looked_at(tee, desk, identity):
+    """Every piece of evidence is shown to whoever keeps collateral for the machine."""
+    seen = []
+    attestations = desk(looked_at=seen.append)
+    tee.gate.set()
+    await attestations.answer(identity, bytes(32))
+    assert [evidence.value for evidence in seen] == tee.asked
+    assert await attestations.sample() == seen[0]
+
+
+async def test_a_sample_without_clients(tee, desk):
+    """A first look at evidence asks about zeros, which are the hash of nothing."""
+    attestations = desk()
+    tee.gate.set()
+    assert (await attestations.sample()).value == bytes(64)
+    assert tee.asked == [bytes(64)]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [(TeeError(TeeFault.BUSY, "busy"), TeeFault.BUSY), (OSError("SECRET"), TeeFault.FAILED)],
+)
+async def test_a_sample_that_fails(tee, desk, error, fault):
+    """Whatever the device raises at the start is a TeeError with what to do."""
+    attestations = desk()
+    tee.error = error
+    tee.gate.set()
+    with pytest.raises(TeeError) as caught:
+        await attestations.sample()
+    assert caught.value.fault == fault
+    assert "SECRET" not in str(caught.value)
+
+
+async def test_a_sample_of_a_tee_that_hangs(desk):
+    """At the start, a device that does not answer is a TeeError once the time is over."""
+    with pytest.raises(TeeError) as caught:
+        await desk(timeout_seconds=0.05).sample()
+    assert caught.value.fault == TeeFault.TIMEOUT

@@ -128,7 +128,7 @@ async def test_uploads_of_one_name_at_one_time(owned: House):
     metadata = (await owned.ask("GET", "/v2/models/m", who="alice")).json()
     (winner,) = (reply.json() for reply in replies if reply.json()["id"] == listed["id"])
     assert metadata["inputs"] == winner["inputs"]
-    assert owned.services.gauges(keyset_expires=lambda: 0, connections=lambda: 0).models_loaded() == 1
+    assert owned.services.gauges(connections=lambda: 0).models_loaded() == 1
 
 
 async def test_a_model_that_is_deleted_while_it_is_shared(sealed: House, store: Store):
@@ -157,7 +157,7 @@ async def test_a_model_that_goes_while_it_runs(sealed: House):
 
 async def test_what_gauges_say_of_models(owned: House, request: pytest.FixtureRequest):
     """How many are loaded, and how many bytes lie in the store, if there is one."""
-    gauges = owned.services.gauges(keyset_expires=lambda: 0, connections=lambda: 0)
+    gauges = owned.services.gauges(connections=lambda: 0)
     sealed = "sealed" in request.node.name
     for name in ("a", "b"):
         await owned.upload(name, MODEL, who="alice")

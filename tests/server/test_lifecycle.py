@@ -19,6 +19,7 @@ from tests import models
 from tests.serving import (
     STOP_SECONDS,
     RunningServer,
+    exchange,
     running_server,
     server_command,
     server_environment,
@@ -68,9 +69,9 @@ def refuses_connections(server: RunningServer) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it(number):
-    """SIGTERM, Ctrl-C and a lost terminal end an idle server: exit code 0, the port is closed."""
+    """SIGTERM and Ctrl-C end an idle server: exit code 0, the port is closed."""
     with running_server(drain_seconds=NEVER) as server:
         assert server.stop(number) == 0
         assert refuses_connections(server)
@@ -94,6 +95,26 @@ def test_a_signal_while_it_starts(number, tmp_path: Path):
             process.send_signal(number)
             output, errors = process.communicate(timeout=STOP_SECONDS)
         assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_an_idle_connection_may_bring_one_more_request():
+    """A request that was on its way when SIGTERM came is answered, and its client told to go elsewhere."""
+    with running_server(farewell_seconds=NEVER, drain_seconds=NEVER) as server:
+        with server.http() as connection:
+            assert exchange(connection, "GET", "/v2").status == 200
+            server.process.send_signal(signal.SIGTERM)
+            while not refuses_connections(server):
+                time.sleep(0.01)
+            reply = exchange(connection, "GET", "/v2")
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert server.process.wait(STOP_SECONDS) == 0
+
+
+def test_idle_connections_do_not_hold_it_up():
+    """Once the farewell is over, an idle connection is closed and the server ends."""
+    with running_server(farewell_seconds=0.1, drain_seconds=NEVER) as server, server.connect() as sock:
+        assert server.stop() == 0
+        assert sock.recv(1) == b""
 
 
 def test_running_requests_finish(slow_model, without_uvloop):
@@ -253,7 +274,7 @@ def test_an_environment_that_leaks(variable, tmp_path: Path):
 
 def test_no_tee_and_no_simulation():
     """Without a TEE and without simulation it says what it looked for and how to go on."""
-    result = start(simulation=False)
+    result = start(simulation=False, open=True, environment={"PYTHONPATH": ""})
     assert (result.returncode, result.stdout) == (1, "")
     assert "/dev/tdx_guest" in result.stderr
     assert "--simulation" in result.stderr

@@ -34,6 +34,21 @@ def target(nonce: bytes) -> str:
     return f"{PATH}?nonce={base64url.encode(nonce)}"
 
 
+class Shared:
+    """What the answers to one quote have in common, encoded once: only the challenge differs."""
+
+    def __init__(self, *, keyset_raw: bytes, evidence: Sequence[Evidence], collateral: Collateral) -> None:
+        pieces = [[piece.media_type, base64url.encode(piece.value)] for piece in evidence]
+        # It goes out as the exact bytes that were hashed.
+        keyset = base64url.encode(keyset_raw)
+        self._before = f'{{"version":{VERSION},"keyset":"{keyset}","challenge":'.encode()
+        self._after = f',"evidence":{_json(pieces)},"collateral":{_json(collateral)}}}'.encode()
+
+    def parts(self, proof: challenge.Proof) -> tuple[bytes, bytes, bytes]:
+        """Return the answer with this client's proof, in parts that follow each other."""
+        return self._before, _json(proof.to_json()).encode(), self._after
+
+
 def encode(
     *,
     keyset_raw: bytes,
@@ -41,17 +56,9 @@ def encode(
     evidence: Sequence[Evidence],
     collateral: Collateral,
 ) -> bytes:
-    """Write an answer; the keyset goes out as the exact bytes that were hashed."""
-    return json.dumps(
-        {
-            "version": VERSION,
-            "keyset": base64url.encode(keyset_raw),
-            "challenge": proof.to_json(),
-            "evidence": [[piece.media_type, base64url.encode(piece.value)] for piece in evidence],
-            "collateral": collateral,
-        },
-        separators=(",", ":"),
-    ).encode("utf-8")
+    """Write one answer."""
+    shared = Shared(keyset_raw=keyset_raw, evidence=evidence, collateral=collateral)
+    return b"".join(shared.parts(proof))
 
 
 def parse(raw: bytes) -> Answer:
@@ -107,3 +114,7 @@ def _piece(record: Any) -> Evidence:
     if len(data) > MAX_EVIDENCE_BYTES:
         raise EvidenceMalformed(Reason.EVIDENCE_TOO_LARGE, f"evidence over {MAX_EVIDENCE_BYTES} bytes")
     return Evidence(media_type, data)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -13,7 +13,7 @@ from blindai.cli.parser import EXIT_USAGE, Parser, Verbs
 from blindai.errors import UsageError
 
 if TYPE_CHECKING:
-    from blindai.server.lifecycle import Ready
+    from blindai.server.ready import Ready
     from blindai.server.settings import Loaded
 
 MIB = 2**20
@@ -78,6 +78,12 @@ def _add_settings(parser: Parser) -> None:
     parser.add_argument("--port", type=int, help="the port, 0 for any free one (default 9924)")
     parser.add_argument("--name", action="append", help="a name that clients may dial; may be repeated")
     parser.add_argument(
+        "--tls-dir",
+        metavar="DIR",
+        help="the folder of host_server.pem and host_server.key, your own certificate and key: they issue "
+        "this server's certificates, and clients can demand that",
+    )
+    parser.add_argument(
         "--policy",
         metavar="FILE",
         help="publish this policy, for clients to read and compare; it demands nothing of this server",
@@ -103,12 +109,19 @@ def _add_settings(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded = server_settings.load(arguments.config, _flags(arguments), arguments.model)
+    def load() -> Loaded:
+        return server_settings.load(arguments.config, _flags(arguments), arguments.model)
+
+    loaded = load()
     if arguments.check_config:
         return _check(loaded, arguments)
     from blindai.server import lifecycle  # noqa: PLC0415 - see `server_settings`
 
-    return lifecycle.run(loaded.settings, announce=lambda ready: _announce(ready, arguments))
+    return lifecycle.run(
+        loaded.settings,
+        announce=lambda ready: _announce(ready, arguments),
+        load=lambda: load().settings,
+    )
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -119,6 +132,7 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
         "server.names": arguments.name,
         "server.simulation": arguments.simulation,
         "server.open": arguments.open,
+        "server.tls_dir": arguments.tls_dir,
         "server.model_upload": None if arguments.no_upload is None else False,
         "server.published_policy": arguments.policy,
         "limits.max_model_bytes": _bytes(arguments.max_model_mib),
@@ -163,6 +177,9 @@ def _announce(ready: Ready, arguments: argparse.Namespace) -> None:
     if ready.simulated:
         output.talk("warning: SIMULATION, NOT A TEE: no hardware protects what is sent to this server")
         output.talk(f"simulation root: {ready.root_sha256}")
+    output.talk(f"evidence: {ready.tee}, from {ready.interface}")
+    if ready.operator:
+        output.talk("operator: the certificate of --tls-dir issues this server's")
     served = ", ".join(ready.models) or "none yet: blindai models upload"
     output.talk(f"models: {served}")
     if ready.stored_models is not None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from blindai.channel import answer
 from blindai.errors import RequestCode, RequestError
 from blindai.server.body import Body, ClientGone, Pace, Receive
 from blindai.server.callers.caller import ANYBODY
@@ -40,7 +41,7 @@ _log = logging.getLogger("blindai.server")
 class App:
     """Answers HTTP requests by way of `router`, for those whom `gate` admits. Never raises for what a client
     sends. `finished` is told of every request, when its answer has left or its client has gone. `engine` is
-    what receipts call the engine.
+    what receipts call the engine. Connections of an identity that is `retired` end after their next answer.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class App:
         linger_seconds: float,
         engine: str,
         finished: Callable[[Finished], None],
+        retired: Callable[[Identity], bool],
     ) -> None:
         self._router = router
         self._gate = gate
@@ -59,6 +61,7 @@ class App:
         self._linger_seconds = linger_seconds
         self._engine = engine
         self._finished = finished
+        self._retired = retired
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -149,7 +152,7 @@ class App:
         body = call.body
         assert body is not None  # noqa: S101
         if body.complete:
-            await _start(send, response, close=False)
+            await _start(send, response, close=self._is_last(call))
             await _finish(send, response)
             return
         await _start(send, response, close=True)
@@ -158,6 +161,10 @@ class App:
             # The whole response is out. Only now the rest is awaited, and dropped.
             await body.discard(max_bytes=2**63, seconds=self._linger_seconds)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _is_last(self, call: _Call) -> bool:
+        """Whether the connection ends with this answer. Never with evidence, after which a request comes."""
+        return call.route != answer.PATH and self._retired(call.scope["extensions"][EXTENSION])
 
 
 class _Call:

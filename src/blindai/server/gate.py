@@ -17,6 +17,10 @@ class Gate:
         self._callers = callers
         self._rate = Rate(requests_per_minute)
 
+    def replace(self, callers: Callers) -> None:
+        """Admit others from now on. How often those of before asked stays counted."""
+        self._callers = callers
+
     def admit(self, headers: Headers) -> Caller:
         """Return the caller. Raises RequestError (unauthenticated, rate-limited)."""
         caller = self._callers.authenticate(header(headers, b"authorization"), int(time.time()))

@@ -14,13 +14,13 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from blindai.errors import UsageError
-from blindai.server.identity import Identities
-from blindai.server.protocol import ConnectionLimits, Draining, protocol_class
+from blindai.server.identity import Identities, Identity
+from blindai.server.protocol import Connection, ConnectionLimits, Draining, protocol_class
 from blindai.server.settings import Settings
 from blindai.server.watch.crashes import log_without_contents
 
@@ -31,7 +31,7 @@ _BIND_HINTS = {
     errno.EACCES: "ports below 1024 need privileges: choose another with --port",
 }
 _POLL_SECONDS = 0.02
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger("blindai.server")
 
@@ -64,6 +64,7 @@ class Listener(uvicorn.Server):
         self, app: Callable[..., Awaitable[None]], identities: Identities, settings: Settings
     ) -> None:
         self._settings = settings
+        self._identities = identities
         self._draining = Draining()
         self._context = identities.listening_context()
         self._started: Callable[[], None] = lambda: None
@@ -90,18 +91,29 @@ class Listener(uvicorn.Server):
         )
         super().__init__(config)
 
-    async def serve_on(self, sock: socket.socket, *, started: Callable[[], None]) -> bool:
-        """Serve on `sock` until a signal; return whether the end was in order, not forced."""
+    async def serve_on(
+        self, sock: socket.socket, *, started: Callable[[], None], reload: Callable[[], None]
+    ) -> bool:
+        """Serve on `sock` until a signal; return whether the end was in order, not forced.
+
+        SIGHUP calls `reload`, on the event loop.
+        """
         self._started = started
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_without_contents)
-        with self._signals(loop):
+        with self._signals(loop, reload):
             await self._serve([sock])
         return not self.force_exit
 
     def connections(self) -> int:
         """Return how many connections are open."""
         return len(self.server_state.connections)
+
+    def cut(self, ended: Callable[[Identity], bool]) -> None:
+        """End the connections of ended identities; running requests may finish in `drain_seconds`."""
+        for connection in cast("list[Connection]", list(self.server_state.connections)):
+            if ended(connection.identity):
+                connection.end(within_seconds=self._settings.drain_seconds)
 
     def stop(self) -> None:
         """End: once in order, the second time at once."""
@@ -128,16 +140,22 @@ class Listener(uvicorn.Server):
         self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, let running requests finish within `drain_seconds`, then cut what is left."""
+        """Close the port, let running requests finish within `drain_seconds`, then cut what is left.
+
+        Before that, idle connections may bring one more request for a moment, whose answer tells their client
+        to go elsewhere: closed at once, one that is on its way would be lost, and clients do not repeat it.
+        """
         for server in self.servers:
             server.close()
         for sock in sockets or []:
             sock.close()
         state = self.server_state
+        self._identities.closing = True
+        await self._drained(self._settings.farewell_seconds)
         self._draining.begun = True
         for connection in list(state.connections):
             connection.shutdown()
-        if not await self._drained():
+        if not await self._drained(self._settings.drain_seconds):
             _log.warning("%d connection(s) were cut off", len(state.connections))
             for task in list(state.tasks):
                 task.cancel()
@@ -145,9 +163,9 @@ class Listener(uvicorn.Server):
                 connection.transport.abort()
             await asyncio.sleep(0)  # lets the cancelled tasks see it
 
-    async def _drained(self) -> bool:
+    async def _drained(self, seconds: float) -> bool:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.drain_seconds
+        deadline = loop.time() + seconds
         while self.server_state.connections or self.server_state.tasks:
             if self.force_exit or loop.time() > deadline:
                 return False
@@ -155,16 +173,17 @@ class Listener(uvicorn.Server):
         return True
 
     @contextlib.contextmanager
-    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    def _signals(self, loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's; whoever runs us in another calls `stop`
             return
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in (*_SIGNALS, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _signalled(self, number: signal.Signals) -> None:

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from blindai.errors import RequestCode, RequestError
 from blindai.server.app import EXTENSION
-from blindai.server.identity import Identities
+from blindai.server.identity import Identities, Identity
 from blindai.server.refusal import STATUS, error_body
 
 _QUIET_SECONDS = 0.1
@@ -66,6 +66,7 @@ class Connection(HttpToolsProtocol):
     identities: Identities
     limits: ConnectionLimits
     draining: Draining
+    identity: Identity
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         super().connection_made(transport)
@@ -77,9 +78,11 @@ class Connection(HttpToolsProtocol):
         self._abort_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
         # The context says by which keys this connection was made, whatever is current by now.
         context = transport.get_extra_info("ssl_object").context
-        self._scope_extensions = {EXTENSION: self.identities.of(context)}
+        self.identity = self.identities.of(context)
+        self._scope_extensions = {EXTENSION: self.identity}
         if self.draining.begun:
             self.shutdown()
         elif len(self.connections) > self.limits.max_connections:
@@ -88,7 +91,7 @@ class Connection(HttpToolsProtocol):
             self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._abort_timer, self._close_timer, self._head_timer):
+        for timer in (self._abort_timer, self._close_timer, self._head_timer, self._end_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -167,6 +170,12 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
         if self.transport.is_closing():
             self._abort_soon()
+
+    def end(self, *, within_seconds: float) -> None:
+        """As `shutdown`, and cut what is still being answered by then."""
+        if self._end_timer is None:
+            self._end_timer = self._later(within_seconds, self.transport.abort)
+            self.shutdown()
 
     def _answering(self) -> RequestResponseCycle | None:
         cycle = cast("RequestResponseCycle | None", self.cycle)  # uvicorn starts with None, undeclared

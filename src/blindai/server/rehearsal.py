@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from blindai.errors import BlindAIError, UsageError
 from blindai.server import environment
+from blindai.server.operator import Operator
 from blindai.server.published import published_policy
 from blindai.server.settings import ModelSettings, Settings
 from blindai.server.who_may import known_callers
@@ -33,10 +35,16 @@ def _checks(settings: Settings, variables: Mapping[str, str]) -> Iterator[Callab
     yield lambda: environment.check(variables, simulation=settings.simulation)
     yield lambda: known_callers(settings, settings.dialled_names())
     yield lambda: published_policy(settings)
+    yield lambda: _check_operator(settings)
     yield lambda: _check_store(settings)
     for model in settings.models:
         yield functools.partial(_check_model, settings, model)
     yield lambda: _check_sum(settings)
+
+
+def _check_operator(settings: Settings) -> None:
+    if settings.tls_dir is not None:
+        Operator.load(Path(settings.tls_dir), now=int(time.time()))
 
 
 def _check_store(settings: Settings) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 import blindai
 from blindai.channel import answer, challenge
 from blindai.errors import RequestCode, RequestError
 from blindai.server.attest import Attestations
+from blindai.server.condition import Condition
 from blindai.server.exchange import JSON, TOML, Request, Response, json_response
 from blindai.server.routing import Route
 from blindai.wire import base64url
@@ -20,17 +22,23 @@ _MAX_QUERY_FIELDS = 8
 
 
 class ServiceRoutes:
-    """`published_policy` is the exact text that the operator publishes, if they publish one."""
+    """`published_policy` is the exact text that the operator publishes, or None; it can be replaced."""
 
-    def __init__(self, attestations: Attestations, published_policy: bytes | None) -> None:
+    def __init__(
+        self,
+        attestations: Attestations,
+        condition: Callable[[], Condition],
+        published_policy: bytes | None,
+    ) -> None:
+        self.published_policy = published_policy
         self._attestations = attestations
-        self._published_policy = published_policy
+        self._condition = condition
 
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/v2", self._metadata, open=True),
-            Route("GET", "/v2/health/live", self._healthy, open=True),
-            Route("GET", "/v2/health/ready", self._healthy, open=True),
+            Route("GET", "/v2/health/live", self._live, open=True),
+            Route("GET", "/v2/health/ready", self._ready, open=True),
             Route("GET", answer.PATH, self._attestation, open=True),
             Route("GET", POLICY_PATH, self._policy, open=True),
         ]
@@ -38,18 +46,22 @@ class ServiceRoutes:
     async def _metadata(self, _: Request) -> Response:
         return json_response(ServerMetadata("blindai", blindai.__version__, EXTENSIONS).to_json())
 
-    async def _healthy(self, _: Request) -> Response:
-        # The port opens when all is loaded and closes before the server drains: who connects finds it ready.
+    async def _live(self, _: Request) -> Response:
         return json_response({})
 
+    async def _ready(self, _: Request) -> Response:
+        # The port opens when all is loaded and closes before the server drains: only evidence can be missing.
+        condition = self._condition()
+        return json_response(condition.to_json(), 200 if condition.ready else 503)
+
     async def _policy(self, _: Request) -> Response:
-        if self._published_policy is None:
+        if self.published_policy is None:
             raise RequestError(RequestCode.NOT_FOUND, "the operator of this server publishes no policy")
-        return Response(200, TOML, (self._published_policy,))
+        return Response(200, TOML, (self.published_policy,))
 
     async def _attestation(self, request: Request) -> Response:
-        raw = await self._attestations.answer(request.identity, _nonce(request.query))
-        return Response(200, JSON, (raw,), ((b"cache-control", b"no-store"),))
+        parts = await self._attestations.answer(request.identity, _nonce(request.query))
+        return Response(200, JSON, parts, ((b"cache-control", b"no-store"),))
 
 
 def _nonce(query: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from blindai.runtime.onnx import OnnxEngine
 from blindai.runtime.shelf import Shelf
 from blindai.server.app import App
-from blindai.server.attest import Attestations
+from blindai.server.attest import Attestations, QuoteLimits
 from blindai.server.body import Budget, Pace
 from blindai.server.callers.directory import Callers
 from blindai.server.catalogue.admission import Admission
@@ -20,20 +20,23 @@ from blindai.server.catalogue.namespaces import Namespaces
 from blindai.server.catalogue.room import CatalogueLimits, stored_bytes
 from blindai.server.catalogue.startup import load_startup_model
 from blindai.server.catalogue.stock import Stock
+from blindai.server.condition import USABLE, Condition, condition
 from blindai.server.gate import Gate
+from blindai.server.identity import Identity
+from blindai.server.machine import Machine
 from blindai.server.routes_caller import CallerRoutes
 from blindai.server.routes_inference import InferenceLimits, InferenceRoutes, Workers
 from blindai.server.routes_repository import RepositoryRoutes, RepositoryRules
 from blindai.server.routes_service import ServiceRoutes
 from blindai.server.routing import Route, Router
 from blindai.server.settings import ModelSettings, Settings
+from blindai.server.stapling.keeper import CollateralState, Keeper
 from blindai.server.threads import BoundedThreads
 from blindai.server.upkeep import ServedTime, Upkeep
 from blindai.server.uploads import UploadLimits, Uploads
 from blindai.server.watch.gauges import Gauge, Gauges
 from blindai.server.watch.watch import Watch
 from blindai.store.store import Store
-from blindai.tee.attester import Attester
 
 _STORE_THREADS = 2
 
@@ -41,9 +44,11 @@ _STORE_THREADS = 2
 class Services:
     """Everything behind the port. `sealing` names the sealing key, as the keyset does."""
 
-    def __init__(self, settings: Settings, attester: Attester, store: Store | None, *, sealing: str) -> None:
+    def __init__(self, settings: Settings, machine: Machine, store: Store | None, *, sealing: str) -> None:
         self.forget: Callable[[str], None] = lambda _: None
         """Told the label of every model that is deleted or replaced."""
+        self.keyset_expires: Callable[[], int] = lambda: 0
+        """When the current keyset ends: it is made after this."""
         self._settings = settings
         self._store = store
         self._sealing = sealing
@@ -57,10 +62,21 @@ class Services:
         stock = Stock(self._entries, keeping, self._shelf, self._engine, unix_seconds, self._served)
         self._catalogue = Catalogue(stock)
         self._admission = Admission(stock, limits)
-        self._attestations = Attestations(
-            attester,
-            timeout_seconds=settings.attestation_timeout_seconds,
-            max_waiting=settings.max_waiting_attestations,
+        self.attestations = Attestations(
+            machine.attester,
+            collateral=lambda: None if (now := self.keeper.current) is None else now.collateral,
+            limits=QuoteLimits(
+                settings.attestation_timeout_seconds,
+                settings.max_waiting_attestations,
+                settings.quote_interval_seconds,
+            ),
+            looked_at=lambda evidence: self.keeper.looked_at(evidence),  # noqa: PLW0108 - made below
+        )
+        self.keeper = Keeper(
+            machine.source,
+            self.attestations.sample,
+            refresh_seconds=settings.collateral_refresh_seconds,
+            timeout_seconds=settings.collateral_timeout_seconds,
         )
         self._inference = BoundedThreads(
             "blindai-infer",
@@ -87,6 +103,7 @@ class Services:
 
     def routes(self, published_policy: bytes | None) -> list[Route]:
         settings = self._settings
+        self._about = ServiceRoutes(self.attestations, self.condition, published_policy)
         requests = Budget(max(settings.max_buffered_request_bytes, settings.max_request_bytes))
         uploads = Uploads(
             UploadLimits(
@@ -98,7 +115,7 @@ class Services:
             self._storing,
         )
         return [
-            *ServiceRoutes(self._attestations, published_policy).routes(),
+            *self._about.routes(),
             *InferenceRoutes(
                 self._catalogue,
                 Workers(self._inference, self._loading),
@@ -120,15 +137,30 @@ class Services:
             ).routes(),
         ]
 
-    def app(self, routes: list[Route], callers: Callers, watch: Watch) -> App:
+    def app(
+        self, routes: list[Route], callers: Callers, watch: Watch, *, retired: Callable[[Identity], bool]
+    ) -> App:
+        """Return the application; `retired` says of which connections the next answer is the last."""
         settings = self._settings
+        self._gate = Gate(callers, requests_per_minute=settings.caller_requests_per_minute)
         return App(
             Router(routes),
-            Gate(callers, requests_per_minute=settings.caller_requests_per_minute),
+            self._gate,
+            retired=retired,
             pace=Pace(settings.request_read_timeout_seconds, settings.min_body_bytes_per_second),
             linger_seconds=settings.tls_close_seconds,
             engine=self._engine.description,
             finished=watch.finished,
+        )
+
+    def replace(self, callers: Callers, published_policy: bytes | None) -> None:
+        """Serve others, and show another policy, from now on."""
+        self._gate.replace(callers)
+        self._about.published_policy = published_policy
+
+    def condition(self) -> Condition:
+        return condition(
+            self.attestations, self.keeper, keyset_expires=self.keyset_expires(), now=time.time()
         )
 
     def _forget(self, label: str) -> None:
@@ -152,12 +184,22 @@ class Services:
             forget=self._forget,
         )
 
-    def gauges(self, *, keyset_expires: Gauge, connections: Gauge) -> Gauges:
+    def gauges(self, *, connections: Gauge) -> Gauges:
         """Return where the metrics of this moment come from."""
+
+        def collateral() -> CollateralState:
+            return self.keeper.state(unix_seconds())
+
         return Gauges(
-            evidence_age_seconds=self._attestations.evidence_age_seconds,
-            collateral_expires_timestamp_seconds=self._attestations.collateral_expires,
-            keyset_expires_timestamp_seconds=keyset_expires,
+            evidence_age_seconds=self.attestations.evidence_age_seconds,
+            evidence_failing=lambda: int(self.attestations.failing),
+            quotes_total=lambda: self.attestations.quotes,
+            quote_failures_total=lambda: self.attestations.failures,
+            challenges_total=lambda: self.attestations.challenges,
+            collateral_expires_timestamp_seconds=lambda: collateral().expires,
+            collateral_valid=lambda: int(collateral().status in USABLE),
+            collateral_problems=lambda: len(collateral().problems),
+            keyset_expires_timestamp_seconds=self.keyset_expires,
             queue_waiting=lambda: self._inference.waiting,
             connections=connections,
             models_loaded=lambda: self._shelf.loaded[0],
@@ -168,10 +210,10 @@ class Services:
     @property
     def running(self) -> bool:
         """Whether a thread is still inside the engine or the TEE's driver."""
-        return self._attestations.running or self._inference.running or self._loading.running
+        return self.attestations.running or self._inference.running or self._loading.running
 
     def close(self) -> None:
-        for threads in (self._attestations, self._inference, self._loading, self._storing):
+        for threads in (self.keeper, self.attestations, self._inference, self._loading, self._storing):
             threads.close()
 
 

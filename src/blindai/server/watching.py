@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
-from blindai.server.identity import Identities
 from blindai.server.services import Services
 from blindai.server.settings import Settings
 from blindai.server.watch import telemetry
@@ -29,7 +28,6 @@ class Watching:
         self,
         settings: Settings,
         services: Services,
-        identities: Identities,
         routes: Sequence[str],
         attester: Attester,
     ) -> None:
@@ -44,9 +42,7 @@ class Watching:
             from blindai.server.watch.metrics import Metrics  # noqa: PLC0415
             from blindai.server.watch.metrics_listener import MetricsListener  # noqa: PLC0415
 
-            gauges = services.gauges(
-                keyset_expires=lambda: identities.current.not_after, connections=self._connected
-            )
+            gauges = services.gauges(connections=self._connected)
             metrics = Metrics(routes, gauges)
             self._listener = MetricsListener(metrics.render, settings.metrics_address)
             self.address = _shown(self._listener)

@@ -18,6 +18,12 @@ SPECIAL = {
     "server.published_policy": ("/a.toml", "/b.toml", "/c.toml"),
     "store.path": ("/a", "/b", "/c"),
     "store.key": ("snp", "gramine", "vtpm:/blob"),
+    "server.tls_dir": ("/a", "/b", "/c"),
+    "collateral.path": ("/a", "/b", "/c"),
+    "collateral.intel_url": ("https://a.example", "https://b.example", "https://c.example"),
+    "collateral.intel_api_key_file": ("/a", "/b", "/c"),
+    "collateral.amd_url": ("https://a.example", "azure-thim", "https://c.example"),
+    "collateral.tls_ca": ("/a", "/b", "/c"),
     "metrics.address": ("127.0.0.1:1", "127.0.0.1:2", "[::1]:3"),
     "telemetry.endpoint": ("https://a.example/", "https://b.example/", "https://c.example/"),
 }

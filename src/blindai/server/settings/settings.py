@@ -11,27 +11,28 @@ from blindai.errors import UsageError
 from blindai.server.settings.addresses import parse_address
 from blindai.server.settings.entries import CallerSettings, JwtSettings, ModelSettings
 from blindai.server.settings.key import check_all
+from blindai.server.settings.limits import Limits
 from blindai.server.settings.tables import (
     KEYS,
+    Collateral,
     Engine,
-    Limits,
     Log,
     Metrics,
     Server,
     Store,
     Telemetry,
-    Timeouts,
 )
+from blindai.server.settings.timeouts import Timeouts
 from blindai.server.watch.telemetry import check_endpoint
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
-class Settings(Server, Limits, Timeouts, Engine, Store, Metrics, Log, Telemetry):
+class Settings(Server, Limits, Timeouts, Engine, Store, Collateral, Metrics, Log, Telemetry):
     """What an operator may choose. The defaults are the safe choice.
 
-    Each field, with its unit and meaning, is in `tables.py` and `entries.py`; all of them are described in
+    Each field, with its unit and meaning, is in `tables.py` and beside it; all of them are described in
     docs/configuration.md. Raises UsageError, by the keys' names in the file, for what makes no sense.
     """
 

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from blindai.attestation.types import MAX_KEYSET_LIFE_SECONDS
-from blindai.channel import keyset
-from blindai.server.settings.key import GIB, KIB, MIB, Key, about, keys
+from blindai.server.settings.key import Key, about, keys
+from blindai.server.settings.limits import Limits
+from blindai.server.settings.timeouts import Timeouts
 
 DEFAULT_PORT = 9924
 
@@ -37,6 +37,19 @@ class Server:
     simulation: bool = field(
         default=False, metadata=about("", "simulate a TEE, which protects nothing: for trying and testing")
     )
+    simulated_tee: str = field(
+        default="tdx", metadata=about("", "which TEE a simulation simulates", choices=("tdx", "sev-snp"))
+    )
+    tls_dir: str | None = field(
+        default=None,
+        metadata=about(
+            "folder",
+            "where `host_server.pem` and `host_server.key` are, the operator's certificate and key: they "
+            "issue the certificates of this server, which clients can demand",
+            is_path=True,
+            default="none: the server vouches for its certificates itself",
+        ),
+    )
     open: bool = field(
         default=False,
         metadata=about(
@@ -54,112 +67,6 @@ class Server:
             "file",
             "a policy to show to whoever asks; it demands nothing of this server, and no client adopts it",
             is_path=True,
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the server takes at most: of one request, of one caller, of one model, and of all together."""
-
-    max_model_bytes: int = field(default=2 * GIB, metadata=about("bytes", "the largest model"))
-    max_models: int = field(default=64, metadata=about("models", "how many models the server has"))
-    max_total_model_bytes: int = field(
-        default=8 * GIB, metadata=about("bytes", "the models that are loaded at one time")
-    )
-    max_stored_bytes: int = field(
-        default=64 * GIB, metadata=about("bytes", "the models in the sealed store, all owners together")
-    )
-    caller_max_models: int = field(
-        default=0, metadata=about("models", "how many models one caller may have; 0 is no limit", least=0)
-    )
-    caller_max_model_bytes: int = field(
-        default=0, metadata=about("bytes", "the models of one caller together; 0 is no limit", least=0)
-    )
-    caller_requests_per_minute: int = field(
-        default=0,
-        metadata=about("requests per minute", "what one caller may ask for; 0 is no limit", least=0),
-    )
-    model_requests_per_minute: int = field(
-        default=0,
-        metadata=about("requests per minute", "what one model is asked for; 0 is no limit", least=0),
-    )
-    model_max_waiting: int = field(
-        default=0,
-        metadata=about(
-            "requests", "how many wait for one model; 0 is no limit beside `max_waiting_inferences`", least=0
-        ),
-    )
-    max_request_bytes: int = field(default=64 * MIB, metadata=about("bytes", "the largest request's body"))
-    max_buffered_request_bytes: int = field(
-        default=512 * MIB,
-        metadata=about(
-            "bytes", "the bodies of requests held at one time, over all connections; one always fits"
-        ),
-    )
-    max_buffered_upload_bytes: int = field(
-        default=2 * GIB,
-        metadata=about(
-            "bytes", "the bodies of uploads held at one time, over all connections; one always fits"
-        ),
-    )
-    max_uploads: int = field(default=16, metadata=about("models", "how many are uploaded at one time"))
-    caller_max_uploads: int = field(
-        default=4, metadata=about("models", "how many of them one caller uploads at one time")
-    )
-    max_headers: int = field(default=100, metadata=about("lines", "the headers of one request"))
-    max_header_bytes: int = field(
-        default=32 * KIB, metadata=about("bytes", "the headers of one request, with its first line")
-    )
-    max_connections: int = field(default=1024, metadata=about("connections", "how many are open at one time"))
-    max_waiting_inferences: int = field(
-        default=256, metadata=about("requests", "how many wait for the engine, over all models")
-    )
-    max_waiting_loads: int = field(default=8, metadata=about("models", "how many wait to be loaded"))
-    max_waiting_attestations: int = field(
-        default=1024, metadata=about("requests", "how many wait for evidence")
-    )
-    min_body_bytes_per_second: int = field(
-        default=16 * KIB,
-        metadata=about(
-            "bytes per second",
-            "the pace of a body, which may fall behind it by `request_read_timeout_seconds` at most",
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """How long the server waits."""
-
-    keep_alive_seconds: int = field(
-        default=75,  # longer than clients keep theirs: else they race with our close
-        metadata=about("seconds", "how long an idle connection stays open"),
-    )
-    tls_handshake_timeout_seconds: float = field(
-        default=10.0, metadata=about("seconds", "the longest TLS handshake")
-    )
-    header_timeout_seconds: float = field(
-        default=30.0, metadata=about("seconds", "how long the headers of a request may take")
-    )
-    request_read_timeout_seconds: float = field(
-        default=30.0, metadata=about("seconds", "how long a body may stand still, or fall behind its pace")
-    )
-    attestation_timeout_seconds: float = field(
-        default=25.0, metadata=about("seconds", "how long a client waits for evidence")
-    )
-    tls_close_seconds: float = field(
-        default=2.0, metadata=about("seconds", "how long the server waits for the other side's close")
-    )
-    drain_seconds: float = field(
-        default=30.0, metadata=about("seconds", "how long running requests may take when the server ends")
-    )
-    keyset_life_seconds: int = field(
-        default=keyset.DEFAULT_LIFE_SECONDS,
-        metadata=about(
-            "seconds",
-            "how long the server's keys are valid; new ones follow before they end",
-            most=MAX_KEYSET_LIFE_SECONDS,
         ),
     )
 
@@ -201,6 +108,58 @@ class Store:
     preload: bool = field(
         default=False,
         metadata=about("", "load every stored model at the start, and not when it is first asked for"),
+    )
+
+
+@dataclass(frozen=True)
+class Collateral:
+    """Where the certificates, CRLs and TCB data come from that clients need to judge the evidence offline.
+
+    They are signed by the hardware's vendor and judged by each client. A simulation fetches nothing.
+    """
+
+    collateral_path: str | None = field(
+        default=None,
+        metadata=about(
+            "folder",
+            "what was fetched is kept here, for the next start; in clear, for all of it is public",
+            is_path=True,
+            default="`blindai/collateral` in the user's cache folder",
+        ),
+    )
+    collateral_intel_url: str | None = field(
+        default=None,
+        metadata=about("URL", "a PCS or PCCS to ask", default="Intel's PCS"),
+    )
+    collateral_intel_api_key_file: str | None = field(
+        default=None,
+        metadata=about(
+            "file", "the key for `intel_url`, if it asks for one", is_path=True, default="no key is sent"
+        ),
+    )
+    collateral_amd_url: str | None = field(
+        default=None,
+        metadata=about(
+            "URL",
+            "a KDS to ask for what the host did not hand over; `azure-thim` asks an Azure machine's host",
+            default="AMD's KDS",
+        ),
+    )
+    collateral_tls_ca: str | None = field(
+        default=None,
+        metadata=about(
+            "file",
+            "certificates (PEM) to trust for TLS with these services",
+            is_path=True,
+            default="the system's",
+        ),
+    )
+    collateral_refresh_seconds: int = field(
+        default=6 * 3600,
+        metadata=about("seconds", "how old it gets before it is fetched anew; sooner if it ends soon"),
+    )
+    collateral_timeout_seconds: float = field(
+        default=60.0, metadata=about("seconds", "how long one refresh may take")
     )
 
 
@@ -257,6 +216,7 @@ TABLES = MappingProxyType(
         "timeouts": Timeouts,
         "engine": Engine,
         "store": Store,
+        "collateral": Collateral,
         "metrics": Metrics,
         "log": Log,
         "telemetry": Telemetry,

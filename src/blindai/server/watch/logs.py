@@ -51,8 +51,13 @@ def configure(form: str, level: str) -> None:
     for old in [old for old in _root.handlers if isinstance(old, _Handler)]:
         _root.removeHandler(old)
     _root.addHandler(handler)
-    logging.getLogger(_OURS).setLevel(LEVELS[level])
+    set_level(level)
     warnings.showwarning = _show_warning
+
+
+def set_level(level: str) -> None:
+    """Log from another of `LEVELS` on."""
+    logging.getLogger(_OURS).setLevel(LEVELS[level])
 
 
 class AccessLog:

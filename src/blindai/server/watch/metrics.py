@@ -119,7 +119,8 @@ class Metrics:
         for field in fields(self._gauges):
             value = _value(getattr(self._gauges, field.name), field.name)
             if value is not None:
-                yield GaugeMetricFamily(f"blindai_{field.name}", MEANINGS[field.name], value)
+                family = CounterMetricFamily if field.name.endswith("_total") else GaugeMetricFamily
+                yield family(f"blindai_{field.name}", MEANINGS[field.name], value)
 
 
 class _Histogram:

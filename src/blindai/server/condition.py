@@ -1,0 +1,54 @@
+"""How the server is, as far as clients and balancers need to know: for the health routes and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blindai.server.attest import Attestations
+from blindai.server.stapling.keeper import CollateralState, Keeper
+
+USABLE = frozenset({"valid", "ending"})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`ready` says whether a new client could be shown evidence that it can judge. The rest explains it."""
+
+    ready: bool
+    evidence: str
+    evidence_age_seconds: float | None
+    collateral: CollateralState
+    keyset_expires: int
+
+    def to_json(self) -> Mapping[str, Any]:
+        age = self.evidence_age_seconds
+        return {
+            "ready": self.ready,
+            "evidence": {"status": self.evidence, "age_seconds": None if age is None else round(age)},
+            "collateral": {
+                "status": self.collateral.status,
+                "expires": self.collateral.expires,
+                "fetched": self.collateral.fetched,
+                "problems": list(self.collateral.problems),
+            },
+            "keyset": {"expires": self.keyset_expires},
+        }
+
+
+def condition(attestations: Attestations, keeper: Keeper, *, keyset_expires: int, now: float) -> Condition:
+    """Return the condition at Unix time `now`.
+
+    Inference on connections that are attested goes on whatever this says.
+    """
+    state = keeper.state(int(now))
+    evidence = "not answering" if attestations.stuck else "failing" if attestations.failing else "ok"
+    return Condition(
+        # A keyset ends without a successor if the TEE gives no evidence, or its operator's certificate ended.
+        ready=evidence == "ok" and state.status in USABLE and now < keyset_expires,
+        evidence=evidence,
+        evidence_age_seconds=attestations.evidence_age_seconds(),
+        collateral=state,
+        keyset_expires=keyset_expires,
+    )
