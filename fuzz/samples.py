@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from blindai.channel import challenge
 from blindai.channel.bundle import Bundle, Peer
-from blindai.tee.attester import Attester
 from blindai.tee.simulated import snp_layout
 from blindai.testing import (
     EventLog,
@@ -31,6 +30,7 @@ from blindai.testing import (
     make_answer,
     make_keyset,
 )
+from blindai.testing.answers import StaplingAttester
 from blindai.wire import base64url
 
 NOW = 1_790_000_000
@@ -193,7 +193,7 @@ def nitro_pieces() -> list[bytes]:
     return [_piece(FakeNitro(now=NOW))]
 
 
-def _piece(machine: Attester) -> bytes:
+def _piece(machine: StaplingAttester) -> bytes:
     """Return evidence with its collateral as `fuzz.cases.verify` reads it."""
     evidence = machine.evidence(REPORT_DATA)
     value = {

@@ -14,6 +14,7 @@ FLAGS = {
     "server.host": ("--host", "10.0.0.1", "10.0.0.1"),
     "server.port": ("--port", "7", 7),
     "server.names": ("--name", "a.example", ["a.example"]),
+    "server.tls_dir": ("--tls-dir", "tls", "tls"),
     "server.published_policy": ("--policy", "p.toml", "p.toml"),
     "limits.max_model_bytes": ("--max-model-mib", "3", 3 * 2**20),
     "limits.max_request_bytes": ("--max-request-mib", "2", 2 * 2**20),

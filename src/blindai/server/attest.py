@@ -123,8 +123,8 @@ class Attestations:
                     # Zeros are no hash of anything: nobody can take this for an answer of ours.
                     evidence = await self._thread.run(lambda: self._attester.evidence(bytes(64)))
             except TeeError as exc:
-                exc.hint = "; ".join(filter(None, (exc.hint, _DOCTOR)))
-                raise
+                hint = "; ".join(filter(None, (exc.hint, _DOCTOR)))
+                raise TeeError(exc.fault, str(exc).removesuffix(f" [{exc.fault}]"), hint=hint) from exc
             except TimeoutError as exc:
                 raise TeeError(TeeFault.TIMEOUT, "the TEE does not answer", hint=_DOCTOR) from exc
             except Exception as exc:  # the boundary to hardware and its drivers

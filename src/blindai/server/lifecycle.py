@@ -1,8 +1,8 @@
 """From settings to a running server, and to its orderly end.
 
-1. the environment and the process are fit to hold keys
-2. callers, or the word that there are none
-3. the machine: its TEE, or the simulated one
+1. the machine: its TEE, or the simulated one
+2. the environment and the process are fit to hold keys
+3. callers, or the word that there are none; what else the settings name
 4. the store is opened and checked, the models of the start are loaded
 5. keys, keyset, certificate: the identity, in memory only; evidence for it is seen to come, and collateral
 6. the port opens, and `announce` is called
@@ -76,6 +76,8 @@ def run(
     `load` reads the settings again, for SIGHUP; without it the same ones stay, and the files that they name
     are read. Raises UsageError, TeeError or StoreError for what keeps it from starting.
     """
+    source = source_sha256()
+    machine = find_machine(settings, source_sha256=source, now=int(time.time()))
     environment.check(os.environ, simulation=settings.simulation)
     configure(settings.log_format, settings.log_level)
     install_hooks()
@@ -90,7 +92,8 @@ def run(
         # Connections in the middle of a handshake are still open when the loop closes. uvloop warns of them,
         # and where warnings are errors its close would never end.
         with warnings.catch_warnings(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            serving = _serve(settings, announce, load or (lambda: settings), find_machine)
+            software = Software(blindai.__version__, source)
+            serving = _serve(settings, announce, load or (lambda: settings), machine, software)
             ending = runner.run(serving)
             warnings.simplefilter("ignore", ResourceWarning)
     except KeyboardInterrupt:  # ended while it was starting
@@ -106,19 +109,17 @@ def run(
 
 
 async def _serve(
-    settings: Settings, announce: Callable[[Ready], None], load: Load, find_machine: FindMachine
+    settings: Settings, announce: Callable[[Ready], None], load: Load, machine: Machine, software: Software
 ) -> Ending:
     """Serve until a signal. See `run`, which ends the process as the `Ending` needs."""
     prepared = prepare(settings)
-    source = source_sha256()
-    machine = find_machine(settings, source_sha256=source, now=int(time.time()))
     with contextlib.ExitStack() as closing:
         store, sealing = closing.enter_context(opened_store(settings))
         services = Services(settings, machine, store, sealing=sealing)
         closing.callback(services.close)
         services.load_models()
         promised = promises(settings, sealing=sealing, environment=os.environ)
-        forge = Forge(Software(blindai.__version__, source), promised, simulated=machine.attester.simulated)
+        forge = Forge(software, promised, simulated=machine.attester.simulated)
         identities = Identities(forge.maker(settings, prepared)(int(time.time())))
         services.keyset_expires = lambda: identities.current.not_after
         await _first_evidence(services, identities.current)

@@ -36,6 +36,7 @@ def _checks(settings: Settings, variables: Mapping[str, str]) -> Iterator[Callab
     yield lambda: known_callers(settings, settings.dialled_names())
     yield lambda: published_policy(settings)
     yield lambda: _check_operator(settings)
+    yield lambda: _check_collateral(settings)
     yield lambda: _check_store(settings)
     for model in settings.models:
         yield functools.partial(_check_model, settings, model)
@@ -45,6 +46,13 @@ def _checks(settings: Settings, variables: Mapping[str, str]) -> Iterator[Callab
 def _check_operator(settings: Settings) -> None:
     if settings.tls_dir is not None:
         Operator.load(Path(settings.tls_dir), now=int(time.time()))
+
+
+def _check_collateral(settings: Settings) -> None:
+    # What fetches from vendors takes a tenth of a second to import: for this only where it is asked for.
+    from blindai.server.stapling import choose  # noqa: PLC0415
+
+    choose.check(settings)
 
 
 def _check_store(settings: Settings) -> None:

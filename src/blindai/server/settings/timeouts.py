@@ -48,7 +48,7 @@ class Timeouts:
         default=1.0,
         metadata=about(
             "seconds",
-            "how long idle connections may still bring a request when the server ends; its answer closes them",
+            "how long idle connections may still bring a request when the server ends; it is their last",
             least=0,
         ),
     )
