@@ -23,8 +23,9 @@ demo: runtime ## serve a model in a simulated enclave, verify it, predict on rea
 test: dev ## run all tests, in parallel, with warnings as errors
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
-test-system: dev ## whole servers: 50 times kill -9, full disks, floods, lies; BLINDAI_KILLS, BLINDAI_SEED
-	@BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
+test-system: dev ## whole servers: haproxy, rotations, kill -9, slow devices, full disks, floods; BLINDAI_KILLS, BLINDAI_SEED
+	@sh scripts/system_packages.sh
+	@BLINDAI_SYSTEM=1 timeout -k 10 900 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
 
 check: dev ## format, lint, types, import contracts, documents in step with the code
 	@sh scripts/check.sh

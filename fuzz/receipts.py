@@ -42,10 +42,8 @@ def receipt(data: bytes) -> None:
         receipts.unverified(signed.compact)
     claims = receipts.verify(signed.compact, PUBLIC, _kid())
     _check_signed(signed, claims)
-    if (
-        base64url.decode(signed.compact.split(".")[0])
-        != json.dumps(_header(), separators=(",", ":")).encode()
-    ):
+    header = base64url.decode(signed.compact.split(".")[0])
+    if header != json.dumps(_header(), separators=(",", ":")).encode():
         raise AssertionError("a header that is not the one of receipts")
     if receipts.unverified(signed.compact).claims != claims.to_json():
         raise AssertionError("shown are other claims than are proven")
@@ -267,10 +265,8 @@ def _members(claims: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(half: bytes, body: bytes | None) -> dict[str, str | None]:
-    if body is None:
-        return {"body_digest": None, "body": None}
-    digest = _body_digest(half, _salted(), body)
-    return {"body_digest": base64url.encode(digest), "body": base64url.encode(body)}
+    digest = None if body is None else base64url.encode(_body_digest(half, _salted(), body))
+    return {"body_digest": digest, "body": None if body is None else base64url.encode(body)}
 
 
 def _written(members: dict[str, Any]) -> bytes:
