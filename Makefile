@@ -37,6 +37,7 @@ mutate: dev ## flip conditions in attestation/ and channel/, one at a time, and 
 	@.venv/bin/python scripts/mutate.py --out .mutants $(ARGS)
 
 soak: dev ## what takes longer: every bit of every genuine sample, 1,000 times kill -9
+	@sh scripts/system_packages.sh
 	@BLINDAI_SOAK=1 .venv/bin/python -m pytest -n auto tests/attestation tests/channel $(ARGS)
 	@BLINDAI_SOAK=1 BLINDAI_SYSTEM=1 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
 

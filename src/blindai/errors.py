@@ -144,11 +144,12 @@ class StoreFault(StrEnum):
 
 
 class TeeError(BlindAIError):
-    """The TEE, or an interface on the way to it, gave no evidence. `fault` is stable."""
+    """The TEE, or an interface on the way to it, gave no evidence. `fault` is stable, `what` a sentence."""
 
     def __init__(self, fault: TeeFault, message: str, *, hint: str = "") -> None:
         super().__init__(f"{message} [{fault}]", hint=hint)
         self.fault = fault
+        self.what = message
 
 
 class TeeFault(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 import time
 
@@ -157,7 +158,8 @@ async def test_padding_is_random(tee, desk, identity):
     seen = set()
     for _ in range(3):
         answers = await asyncio.gather(*ask_all(attestations, identity, 3))
-        seen.add(answer.parse(b"".join(answers[2])).proof.path[0])
+        beside = {answer.parse(b"".join(parts)).proof.path[0] for parts in answers}
+        seen |= beside - {hashlib.sha256(b"\0" + nonce).digest() for nonce in nonces(3)}
     assert len(seen) == 3
 
 
@@ -313,3 +315,53 @@ async def test_a_sample_of_a_tee_that_hangs(desk):
     with pytest.raises(TeeError) as caught:
         await desk(timeout_seconds=0.05).sample()
     assert caught.value.fault == TeeFault.TIMEOUT
+
+
+async def test_a_tee_that_fails_is_asked_again_though_nobody_comes(tee, desk, identity):
+    """A server that is not ready is sent nobody: it finds out by itself that its TEE works again."""
+    attestations = desk()
+    tee.error = TeeError(TeeFault.BUSY, "throttled")
+    tee.gate.set()
+    await refusal(attestations, identity)
+    assert attestations.failing
+    tee.error = None
+    async with asyncio.timeout(10):
+        while attestations.failing:
+            await asyncio.sleep(0.01)
+    assert tee.asked[1:] == [bytes(64)]
+    assert attestations.quotes == 0
+    assert bound(await attestations.answer(identity, bytes(32)), identity, bytes(32))
+
+
+async def test_a_crowd_does_not_keep_the_server_from_its_own(tee, desk, identity):
+    """With every place taken by clients, the server still gets evidence for keys of its own."""
+    attestations = desk(max_waiting=2)
+    asks = ask_all(attestations, identity, 2)
+    await asyncio.sleep(0)
+    own = asyncio.ensure_future(attestations.answer(make_identity(), bytes(32), ours=True))
+    await asyncio.sleep(0)
+    tee.gate.set()
+    assert len(await asyncio.gather(*asks, own)) == 3
+
+
+async def test_a_listener_that_fails_harms_nobody(tee, desk, identity):
+    """Whoever looks at evidence and fails costs no client its answer, now or later."""
+
+    def broken(_evidence):
+        raise ValueError("SECRET")
+
+    attestations = desk(looked_at=broken)
+    tee.gate.set()
+    for _ in range(2):
+        assert bound(await attestations.answer(identity, bytes(32)), identity, bytes(32))
+
+
+async def test_places_are_random(tee, desk, identity):
+    """Where a nonce stands does not tell how many came before it."""
+    attestations = desk()
+    tee.gate.set()
+    seen = set()
+    for _ in range(8):
+        answers = await asyncio.gather(*ask_all(attestations, identity, 33))
+        seen.add(answer.parse(b"".join(answers[0])).proof.index)
+    assert len(seen) > 2

@@ -16,7 +16,7 @@ from blindai.channel.bundle import Bundle, Peer
 from blindai.channel.handshake import conclude
 from blindai.errors import EvidenceForged
 from blindai.wire import base64url
-from tests.serving import RunningServer, exchange
+from tests.serving import RunningServer, exchange, running_server
 
 
 def certificate_der(server: RunningServer) -> bytes:
@@ -100,3 +100,22 @@ def test_a_nonce_that_is_none(server: RunningServer, query):
     reply = server.request("GET", answer.PATH + query)
     assert (reply.status, reply.code) == (400, "malformed")
     assert "32" in reply.json()["error"]
+
+
+def test_who_leaves_gives_its_place_up(tmp_path):
+    """Clients that ask and hang up leave room for others, however long the device takes."""
+    mood = tmp_path / "mood"
+    with running_server(device={"mood": str(mood)}, max_waiting_attestations=3) as server:
+        mood.write_text('{"hangs": true}')
+        for _ in range(6):
+            with server.connect() as sock:
+                sock.sendall(f"GET {answer.target(os.urandom(32))} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        asked = [server.connect() for _ in range(3)]
+        try:
+            for sock in asked:
+                sock.sendall(f"GET {answer.target(os.urandom(32))} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            mood.write_text("{}")
+            assert [sock.recv(12) for sock in asked] == [b"HTTP/1.1 200"] * 3
+        finally:
+            for sock in asked:
+                sock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -34,12 +35,19 @@ class StubTee:
     tee = "stub"
     simulated = True
     works = True
+    then_fails = False
     asked = 0
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
 
     def evidence(self, report_data: bytes) -> Evidence:
         self.asked += 1
+        self.gate.wait(10)
         if not self.works:
             raise TeeError(TeeFault.FAILED, "out of order")
+        self.works = not self.then_fails
         return Evidence("stub", report_data)
 
 
@@ -80,6 +88,11 @@ class Scene:
 
     def cut(self, ended) -> None:
         self.ended = [identity for identity in (self.first, self.identities.current) if ended(identity)]
+
+    async def asked(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.tee.asked < count:
+                await asyncio.sleep(0.005)
 
     async def tick(self) -> None:
         """What the timer does each time it wakes."""
@@ -180,3 +193,22 @@ async def test_the_timer(scene):
         while scene.identities.current is scene.first:
             await asyncio.sleep(0.01)
     task.cancel()
+
+
+async def test_a_wish_is_not_lost_to_a_rotation_that_runs(scene):
+    """A reload while the timer's rotation runs: its own keys follow, though the TEE fails at first."""
+    scene.tee.gate.clear()
+    running = asyncio.create_task(scene.rotation.rotate())
+    await scene.asked(1)
+    made = []
+    scene.rotation.make = lambda now: made.append(scene.make(now)) or made[-1]
+    wish = asyncio.create_task(scene.rotation.attempt())
+    await asyncio.sleep(0)
+    scene.tee.then_fails = True
+    scene.tee.gate.set()
+    await asyncio.gather(running, wish)
+    assert scene.identities.current not in made
+    scene.tee.then_fails = False
+    scene.tee.works = True
+    await scene.tick()
+    assert scene.identities.current is made[-1]

@@ -59,11 +59,14 @@ def root_of(nonce: bytes, proof: Proof) -> bytes:
 class ChallengeTree:
     """The server's side: a tree over `nonces`, filled up to a power of two with leaves from `padding`.
 
-    `padding` is random, at least `padding_needed(len(nonces))` byte strings of 32: clients must not learn how
-    many others wait.
+    `padding` is random, at least `padding_needed(len(nonces))` byte strings of 32, and `places` says at which
+    leaf each nonce stands, at random too (default: in order). So clients learn of how many others wait only
+    the power of two, which the path's length shows.
     """
 
-    def __init__(self, nonces: Sequence[bytes], padding: Sequence[bytes]) -> None:
+    def __init__(
+        self, nonces: Sequence[bytes], padding: Sequence[bytes], places: Sequence[int] | None = None
+    ) -> None:
         if not 1 <= len(nonces) <= MAX_LEAVES:
             raise ValueError(f"a tree has 1 to {MAX_LEAVES} nonces")
         if any(len(nonce) != NONCE_BYTES for nonce in nonces):
@@ -71,7 +74,15 @@ class ChallengeTree:
         needed = padding_needed(len(nonces))
         if len(padding) < needed:
             raise ValueError(f"{needed} padding leaves are needed")
-        self._levels = [[_leaf(nonce) for nonce in nonces] + list(padding[:needed])]
+        count = len(nonces) + needed
+        chosen = range(len(nonces)) if places is None else places
+        if len({*chosen}) != len(nonces) or not all(0 <= place < count for place in chosen):
+            raise ValueError(f"each nonce has a place of its own, from 0 to {count - 1}")
+        standing = dict(zip(chosen, nonces, strict=True))
+        filling = iter(padding)
+        self._levels = [
+            [_leaf(standing[place]) if place in standing else next(filling) for place in range(count)]
+        ]
         while len(self._levels[-1]) > 1:
             below = self._levels[-1]
             self._levels.append([_node(below[i], below[i + 1]) for i in range(0, len(below), 2)])
@@ -81,7 +92,7 @@ class ChallengeTree:
         return self._levels[-1][0]
 
     def proof(self, index: int) -> Proof:
-        """Return the path of leaf `index`."""
+        """Return the path of the leaf at place `index`."""
         path = [level[index >> depth ^ 1] for depth, level in enumerate(self._levels[:-1])]
         return Proof(index, tuple(path))
 

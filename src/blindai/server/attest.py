@@ -90,12 +90,13 @@ class Attestations:
         self._failures_in_a_row = 0
         self._newest: tuple[float, Evidence] | None = None
 
-    async def answer(self, identity: Identity, nonce: bytes) -> Parts:
+    async def answer(self, identity: Identity, nonce: bytes, *, ours: bool = False) -> Parts:
         """Return the answer to a client's `nonce` (32 bytes) on a connection of `identity`, in parts.
 
-        Raises RequestError (attestation-unavailable).
+        Raises RequestError (attestation-unavailable). What is `ours` has a place beside those of the clients:
+        a crowd must not keep the server from renewing its keys.
         """
-        if self._asked >= self._limits.max_waiting:
+        if self._asked >= self._limits.max_waiting and not ours:
             raise _unavailable("too many clients wait for evidence")
         if self.stuck:
             raise _unavailable("the TEE does not answer")
@@ -174,7 +175,7 @@ class Attestations:
         for waiter, parts in zip(batch, quote.parts, strict=True):
             if not waiter.parts.done():
                 waiter.parts.set_result(parts)
-        self._looked_at(quote.evidence)
+        self._look_at(quote.evidence)
 
     async def _try_again(self) -> None:
         """Ask about nothing, for nobody."""
@@ -188,7 +189,13 @@ class Attestations:
             self._quoting_since = None
         self._failures_in_a_row = 0
         self._newest = time.monotonic(), evidence
-        self._looked_at(evidence)
+        self._look_at(evidence)
+
+    def _look_at(self, evidence: Evidence) -> None:
+        try:
+            self._looked_at(evidence)
+        except Exception as exc:  # noqa: BLE001 - others wait for their answers, whatever it is
+            _log.error("evidence could not be looked at: %s", described(exc))  # noqa: TRY400
 
     def _made(self, identity: Identity, nonces: Sequence[bytes]) -> _Quote:
         """Make one quote and all answers to it. Runs on the thread: thousands of hashes take milliseconds."""
@@ -196,13 +203,15 @@ class Attestations:
         if stapled is None:
             raise _NoCollateral
         needed = padding_needed(len(nonces))
-        tree = ChallengeTree(nonces, padding=[secrets.token_bytes(NONCE_BYTES) for _ in range(needed)])
+        places = secrets.SystemRandom().sample(range(len(nonces) + needed), len(nonces))
+        padding = [secrets.token_bytes(NONCE_BYTES) for _ in range(needed)]
+        tree = ChallengeTree(nonces, padding=padding, places=places)
         data = binding.report_data(keyset_sha256=identity.keyset_sha256, challenge_root=tree.root, others=())
         evidence = self._attester.evidence(data)
         if identity.operator_pem is not None:
             stapled = {**stapled, OPERATOR: {"certificate": identity.operator_pem}}
         shared = answer.Shared(keyset_raw=identity.keyset_raw, evidence=[evidence], collateral=stapled)
-        return _Quote(evidence, [shared.parts(tree.proof(index)) for index in range(len(nonces))])
+        return _Quote(evidence, [shared.parts(tree.proof(place)) for place in places])
 
     def _failed(self, batch: Sequence[_Waiter], exc: Exception) -> None:
         why = "the vendor's collateral is not there yet"

@@ -131,6 +131,11 @@ class Body:
         except (RequestError, ClientGone):
             return
 
+    async def abandoned(self) -> None:
+        """Return when the client has left, who has sent the whole body and waits for an answer."""
+        while (await self._receive())["type"] == "http.request":
+            pass
+
     def release(self) -> None:
         """Give the bytes read back to their budget."""
         if self._budget is not None:

@@ -157,7 +157,7 @@ async def _first_evidence(services: Services, identity: Identity) -> None:
     await services.attestations.sample()
     await services.keeper.start()
     try:
-        await services.attestations.answer(identity, secrets.token_bytes(NONCE_BYTES))
+        await services.attestations.answer(identity, secrets.token_bytes(NONCE_BYTES), ours=True)
     except RequestError as exc:
         _log.error("clients are refused for now: %s", str(exc))  # noqa: TRY400 - a sentence of ours
 

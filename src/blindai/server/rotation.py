@@ -73,11 +73,13 @@ class Rotation:
         """Make new keys take over now. Raises RequestError if the TEE gives no evidence for them."""
         async with self._one_at_a_time:
             now = int(self._clock())
-            identity = self.make(now)
-            await self._attestations.answer(identity, secrets.token_bytes(NONCE_BYTES))
+            make = self.make
+            identity = make(now)
+            await self._attestations.answer(identity, secrets.token_bytes(NONCE_BYTES), ours=True)
             self._identities.renew(identity)
             self._made_at = now
-            self._wanted = False
+            if make is self.make:  # else a reload came between, whose keys are still to be made
+                self._wanted = False
         _log.info("new keys and a new keyset; connections made before keep theirs")
 
     async def attempt(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 from urllib.parse import parse_qsl
 
 import blindai
 from blindai.channel import answer, challenge
 from blindai.errors import RequestCode, RequestError
-from blindai.server.attest import Attestations
+from blindai.server.attest import Attestations, Parts
+from blindai.server.body import Body, ClientGone
 from blindai.server.condition import Condition
 from blindai.server.exchange import JSON, TOML, Request, Response, json_response
 from blindai.server.routing import Route
@@ -60,8 +63,24 @@ class ServiceRoutes:
         return Response(200, TOML, (self.published_policy,))
 
     async def _attestation(self, request: Request) -> Response:
-        parts = await self._attestations.answer(request.identity, _nonce(request.query))
+        parts = await _while_wanted(
+            self._attestations.answer(request.identity, _nonce(request.query)), request.body
+        )
         return Response(200, JSON, parts, ((b"cache-control", b"no-store"),))
+
+
+async def _while_wanted(answering: Coroutine[Any, Any, Parts], body: Body) -> Parts:
+    """Wait for the answer as long as the client does: who has left must not keep a place in the queue."""
+    answer_task = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(body.abandoned())
+    try:
+        await asyncio.wait((answer_task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not answer_task.done():
+            raise ClientGone
+        return answer_task.result()
+    finally:
+        answer_task.cancel()
+        gone.cancel()
 
 
 def _nonce(query: bytes) -> bytes:

@@ -82,7 +82,7 @@ class GramineSgx:
             quote = self._quote(bytes(REPORT_DATA_BYTES))
         except TeeError as exc:
             presence = Presence.ABSENT if exc.fault is TeeFault.ABSENT else Presence.BROKEN
-            return Finding(INTERFACE, self.tee, presence, str(exc), exc.hint)
+            return Finding(INTERFACE, self.tee, presence, exc.what, exc.hint)
         seen = f"{self.folder} gave a quote of {len(quote.signed)} bytes"
         if quote.debug:
             return Finding(

@@ -68,7 +68,7 @@ class Nsm:
             raw, parsed = self._attested(bytes(REPORT_DATA_BYTES))
         except TeeError as exc:
             presence = Presence.ABSENT if exc.fault is TeeFault.ABSENT else Presence.BROKEN
-            return Finding(INTERFACE, self.tee, presence, str(exc), exc.hint)
+            return Finding(INTERFACE, self.tee, presence, exc.what, exc.hint)
         seen = f"{_DEVICE} gave a document of {len(raw)} bytes"
         if not any(any(parsed.pcrs[index]) for index in _DEBUG_PCRS):
             return Finding(

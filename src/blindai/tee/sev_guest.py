@@ -84,7 +84,7 @@ class SevGuest:
             evidence = self.evidence(bytes(readable.REPORT_DATA_BYTES))
         except TeeError as exc:
             presence = Presence.ABSENT if exc.fault is TeeFault.ABSENT else Presence.BROKEN
-            return Finding(INTERFACE, self.tee, presence, str(exc), exc.hint)
+            return Finding(INTERFACE, self.tee, presence, exc.what, exc.hint)
         seen = f"{DEVICE} gave a report of {len(evidence.value)} bytes"
         return Finding(INTERFACE, self.tee, Presence.WORKS, seen)
 

@@ -96,7 +96,7 @@ class Tsm:
             evidence = self.evidence(bytes(readable.REPORT_DATA_BYTES))
         except TeeError as exc:
             presence = Presence.ABSENT if exc.fault is TeeFault.ABSENT else Presence.BROKEN
-            return Finding(INTERFACE, self._tee, presence, str(exc), exc.hint)
+            return Finding(INTERFACE, self._tee, presence, exc.what, exc.hint)
         what = "quote" if evidence.media_type == TDX_QUOTE else "report"
         seen = f"the kernel gave a {what} of {len(evidence.value)} bytes"
         return Finding(INTERFACE, self._tee, Presence.WORKS, seen)
