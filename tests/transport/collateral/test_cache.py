@@ -217,3 +217,14 @@ def test_two_processes_share_a_cache(tdx, platform, pcs, operator):
     operator.intel(pcs, platform)
     assert pcs.asked == []
     assert not any("damaged" in text for text in operator.heard)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    """An unfinished file of long ago goes; one of now may be another process's, and others' files stay."""
+    old, new, foreign = (tmp_path / name for name in (f".{NAME}.aaaa", f".{NAME}.bbbb", ".keep.this"))
+    for path in (old, new, foreign):
+        path.write_bytes(b"half")
+    for path in (old, foreign):
+        os.utime(path, (NOW - 7200, NOW - 7200))
+    Cache(tmp_path, say=lambda _: None).write(NAME, ANSWER)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new.name, foreign.name, NAME])

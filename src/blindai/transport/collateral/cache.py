@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from blindai.wire import strict_json
 VERSION = 1
 MAX_FILE_BYTES = 1024 * 1024
 _CLOCK_SKEW_SECONDS = 300
+_UNFINISHED = re.compile(r"\.[0-9a-f]{64}\..+")  # `private_file.replace` names them so
+_UNFINISHED_SECONDS = 3600
 
 
 def default_folder() -> Path:
@@ -39,6 +42,7 @@ class Cache:
     def __init__(self, folder: Path, *, say: Callable[[str], None]) -> None:
         self._folder = folder
         self._say = say
+        self._swept = False
 
     def read(self, name: str, *, now: int) -> Answer | None:
         """Return a kept answer, or None."""
@@ -66,9 +70,19 @@ class Cache:
         """Keep an answer; a reader of the same moment sees the old file or the new one, whole."""
         try:
             private_file.make_folder(self._folder)
+            self._sweep()
             private_file.replace(self._folder / name, _encoded(answer))
         except OSError as exc:
             self._say(f"the cache cannot be written: {exc.strerror}")
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed in the middle of a write, once."""
+        if self._swept:
+            return
+        self._swept = True
+        for path in self._folder.iterdir():
+            if _UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _UNFINISHED_SECONDS:
+                path.unlink(missing_ok=True)
 
     def seconds_since_asked(self, origin: str) -> float:
         """Return how long ago a process of this user asked a service; infinite if none is known to have."""
