@@ -284,7 +284,26 @@ async def test_evidence_is_looked_at(tee, desk, identity):
     tee.gate.set()
     await attestations.answer(identity, bytes(32))
     assert [evidence.value for evidence in seen] == tee.asked
-    assert await attestations.sample() == seen[0]
+
+
+async def test_a_sample_is_of_now(tee, desk, identity):
+    """A sample asks the device, and is the newest evidence where that fails: the machine may have changed."""
+    attestations = desk()
+    tee.gate.set()
+    await attestations.answer(identity, bytes(32))
+    assert (await attestations.sample()).value == bytes(64)
+    await attestations.answer(identity, bytes(32))
+    tee.error = TeeError(TeeFault.BUSY, "busy")
+    assert (await attestations.sample()).value == tee.asked[-2]
+
+
+async def test_a_machine_that_changed(tee, desk, identity):
+    """Evidence for which what was stapled does not fit goes to nobody: clients would take it for forged."""
+    stapled = [{}]
+    attestations = desk(collateral=lambda: stapled[0], looked_at=lambda _: stapled.__setitem__(0, None))
+    tee.gate.set()
+    assert "collateral" in str(await refusal(attestations, identity))
+    stapled[0] = {}
 
 
 async def test_a_sample_without_clients(tee, desk):

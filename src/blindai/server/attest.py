@@ -8,6 +8,7 @@ one serves thousands.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -117,21 +118,31 @@ class Attestations:
         return parts
 
     async def sample(self) -> Evidence:
-        """Return evidence for its looks: the newest, or some about nothing. Raises TeeError."""
+        """Return evidence for its looks: of now, or the newest if the device gives none. Raises TeeError.
+
+        Of now, for the machine may have changed, and a host hands over new certificates along with a report.
+        """
         if self._newest is None:
-            try:
-                async with asyncio.timeout(self._limits.sample_seconds):
-                    # Zeros are no hash of anything: nobody can take this for an answer of ours.
-                    evidence = await self._thread.run(lambda: self._attester.evidence(bytes(64)))
-            except TeeError as exc:
-                hint = "; ".join(filter(None, (exc.hint, _DOCTOR)))
-                raise TeeError(exc.fault, str(exc).removesuffix(f" [{exc.fault}]"), hint=hint) from exc
-            except TimeoutError as exc:
-                raise TeeError(TeeFault.TIMEOUT, "the TEE does not answer", hint=_DOCTOR) from exc
-            except Exception as exc:  # the boundary to hardware and its drivers
-                raise TeeError(TeeFault.FAILED, "the TEE gave no evidence", hint=_DOCTOR) from exc
-            self._newest = time.monotonic(), evidence
+            return await self._sampled(self._limits.sample_seconds)
+        if not self.stuck:
+            with contextlib.suppress(TeeError):
+                return await self._sampled(self._limits.timeout_seconds)
         return self._newest[1]
+
+    async def _sampled(self, timeout_seconds: float) -> Evidence:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                # Zeros are no hash of anything: nobody can take this for an answer of ours.
+                evidence = await self._thread.run(lambda: self._attester.evidence(bytes(64)))
+        except TeeError as exc:
+            hint = "; ".join(filter(None, (exc.hint, _DOCTOR)))
+            raise TeeError(exc.fault, exc.what, hint=hint) from exc
+        except TimeoutError as exc:
+            raise TeeError(TeeFault.TIMEOUT, "the TEE does not answer", hint=_DOCTOR) from exc
+        except Exception as exc:  # the boundary to hardware and its drivers
+            raise TeeError(TeeFault.FAILED, "the TEE gave no evidence", hint=_DOCTOR) from exc
+        self._newest = time.monotonic(), evidence
+        return evidence
 
     async def _ask_while_wanted(self) -> None:
         try:
@@ -172,10 +183,13 @@ class Attestations:
         self.quotes += 1
         self._failures_in_a_row = 0
         self._newest = time.monotonic(), quote.evidence
+        self._look_at(quote.evidence)
+        if self._collateral() is None:  # the machine has changed: what was stapled is for the one before
+            self._failed(batch, _NoCollateral())
+            return
         for waiter, parts in zip(batch, quote.parts, strict=True):
             if not waiter.parts.done():
                 waiter.parts.set_result(parts)
-        self._look_at(quote.evidence)
 
     async def _try_again(self) -> None:
         """Ask about nothing, for nobody."""
