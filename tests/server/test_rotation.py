@@ -212,3 +212,11 @@ async def test_a_wish_is_not_lost_to_a_rotation_that_runs(scene):
     scene.tee.works = True
     await scene.tick()
     assert scene.identities.current is made[-1]
+
+
+async def test_the_current_keys_are_never_dropped(scene):
+    """While the TEE gives no evidence for new keys, the old ones stay, though their keyset has long ended."""
+    scene.tee.works = False
+    scene.clock.now = scene.first.not_after + 3600
+    await scene.tick()
+    assert scene.identities.of(scene.identities.current.context) is scene.first
