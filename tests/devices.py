@@ -18,6 +18,7 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
+from blindai.attestation.trust import SimulationTrust
 from blindai.attestation.types import Evidence
 from blindai.errors import TeeError, TeeFault
 from blindai.server.machine import Machine
@@ -158,7 +159,9 @@ class _Lending(socketserver.StreamRequestHandler):
 
 def _borrowed(port: int, settings: Settings) -> Machine:
     borrowed, about = _Borrowed(port), _asked(port, b"")
-    given = None if settings.collateral_intel_url is None else source_for(borrowed, settings)
+    trust = SimulationTrust([about["root_sha256"]])
+    asks = settings.collateral_intel_url is not None
+    given = source_for(borrowed, settings, trust=trust) if asks else None
     return Machine(
         borrowed,
         given or borrowed,
