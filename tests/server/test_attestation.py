@@ -119,3 +119,11 @@ def test_who_leaves_gives_its_place_up(tmp_path):
         finally:
             for sock in asked:
                 sock.close()
+
+
+def test_a_challenge_with_a_body(server: RunningServer):
+    """A GET for evidence that has a body, which nobody of ours sends, is answered like any other."""
+    with server.http() as connection:
+        reply = exchange(connection, "GET", answer.target(os.urandom(32)), b"0123456789")
+        assert reply.status == 200
+        assert exchange(connection, "GET", answer.target(os.urandom(32))).status == 200

@@ -23,9 +23,6 @@ class Evidence:
         self.stuck = stuck
         self.failing = failing or stuck
 
-    def evidence_age_seconds(self) -> float:
-        return 12.4
-
 
 class Stapled:
     """How the collateral stands, as `Keeper` tells it."""
@@ -58,7 +55,7 @@ def test_evidence_decides(evidence, word):
     """Where the TEE fails or hangs, the server is not ready for new clients, and says which of both it is."""
     found = made(**evidence)
     assert found.ready is (word == "ok")
-    assert found.to_json()["evidence"] == {"status": word, "age_seconds": 12}
+    assert found.to_json()["evidence"] == {"status": word}
 
 
 def test_an_ended_keyset_decides():

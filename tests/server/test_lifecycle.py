@@ -316,3 +316,15 @@ def test_ipv6():
         connection.request("GET", "/v2")
         assert connection.getresponse().status == 200
         connection.close()
+
+
+def test_sighup_while_it_ends():
+    """SIGHUPs that come while the server ends do not cut its end short: exit code 0."""
+    with running_server() as server:
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while server.process.poll() is None:
+            assert time.monotonic() < deadline
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.0005)
+        assert server.process.returncode == 0

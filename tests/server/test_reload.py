@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from blindai.errors import ServerRefused, UsageError
 from blindai.server.reload import TAKES_EFFECT, merge, needs_restart
 from blindai.server.settings import CallerSettings, Settings
 from blindai.wire.api_key import key_id
-from tests.serving import RunningServer, exchange
+from tests.serving import STOP_SECONDS, RunningServer, exchange
 from tests.system.deployment import Deployment
 
 POLICY = 'version = 1\n[[accept]]\ntee = "nitro"\npcr0 = "{}"\n'
@@ -178,3 +179,15 @@ def test_a_server_with_callers_is_never_opened():
         merge(closed, Settings(simulation=True))
     with pytest.raises(UsageError):
         merge(Settings(simulation=True), closed)
+
+
+def test_a_file_that_never_ends(deployment: Deployment):
+    """A settings file that became a pipe holds up neither the server nor its end."""
+    with deployment.serving() as server:
+        path = deployment.folder / "blindai.toml"
+        path.unlink()
+        os.mkfifo(path)
+        server.process.send_signal(signal.SIGHUP)
+        assert index_of(server, "blindai_alice") == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(STOP_SECONDS) == 0

@@ -69,6 +69,8 @@ def shown_by(collateral: Collateral, leaf: x509.Certificate, *, keyset: Keyset, 
     flaw = flaw_of(issuer)
     if flaw:
         raise _forged(flaw)
+    if issuer.issuer == issuer.subject and not _issued(issuer, issuer):
+        raise _forged("was changed: it names itself as its issuer, and did not sign itself")
     if not _issued(issuer, leaf):
         raise _forged("did not issue the certificate of this connection")
     if not _valid(issuer, now):

@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
         help="look at what this machine has for a server, and say what is missing",
         description="Look at what a server would find on this machine: which TEE works, asked for evidence "
         "through each interface; the kernel; what a process can be locked down with; OpenSSL, the clock, the "
-        "environment, limits and packages. Nothing is changed, and nothing is asked of a network. "
+        "environment, limits and packages. Nothing stays changed, and nothing is asked of a network. "
         "Exit code: 0 if a TEE works and nothing keeps a server from starting here, "
         f"{EXIT_NOT_READY} if no TEE works here (only --simulation starts) or something else failed.",
         epilog="example: blindai doctor --json",

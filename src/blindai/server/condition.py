@@ -18,15 +18,14 @@ class Condition:
 
     ready: bool
     evidence: str
-    evidence_age_seconds: float | None
     collateral: CollateralState
     keyset_expires: int
 
     def to_json(self) -> Mapping[str, Any]:
-        age = self.evidence_age_seconds
         return {
             "ready": self.ready,
-            "evidence": {"status": self.evidence, "age_seconds": None if age is None else round(age)},
+            # Not its age: strangers would see when others connect.
+            "evidence": {"status": self.evidence},
             "collateral": {
                 "status": self.collateral.status,
                 "expires": self.collateral.expires,
@@ -49,7 +48,6 @@ def condition(attestations: Attestations, keeper: Keeper, *, keyset_expires: int
         # A keyset ends without a successor if the TEE gives no evidence, or its operator's certificate ended.
         ready=evidence == "ok" and state.status in USABLE and now < keyset_expires,
         evidence=evidence,
-        evidence_age_seconds=attestations.evidence_age_seconds(),
         collateral=state,
         keyset_expires=keyset_expires,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
+import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,11 @@ class Identities:
         """Give new connections to `identity`."""
         self.current = identity
         self._by_context[identity.context] = identity
+
+    def next_end(self, now: float) -> float:
+        """Return in how many seconds the next keyset ends; infinite if all have."""
+        left = (identity.not_after - now for identity in self._by_context.values())
+        return min((seconds for seconds in left if seconds > 0), default=math.inf)
 
     def forget(self, *, now: int) -> None:
         """Drop the keys of identities that have ended; the current one stays, whatever its age."""

@@ -147,6 +147,7 @@ async def _serve(
         upkeep = services.upkeep()
         with _beside(rotation.run(), services.keeper.run(), upkeep.run()):
             reload = Reload(settings, load, apply, rotation.attempt)
+            closing.callback(reload.close)
             in_order = await listener.serve_on(sock, started=lambda: announce(ready), reload=reload)
             upkeep.once()
             return Ending(forced=not in_order, abandoned_a_call=services.running)

@@ -185,6 +185,7 @@ class Listener(uvicorn.Server):
         finally:
             for number in (*_SIGNALS, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its default would cut the end short
 
     def _signalled(self, number: signal.Signals) -> None:
         # Orchestrators repeat SIGTERM; only a person who presses Ctrl-C again wants it at once.

@@ -203,6 +203,7 @@ class Connection(HttpToolsProtocol):
                     STATUS_LINE[STATUS[refusal.code]],
                     b"content-type: application/json\r\n",
                     b"content-length: " + str(len(body)).encode("ascii") + b"\r\n",
+                    *[b"retry-after: 1\r\n"] * (refusal.code == RequestCode.BUSY),
                     b"connection: close\r\n\r\n",
                     body,
                 ]

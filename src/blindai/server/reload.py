@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from blindai.errors import BlindAIError, UsageError
 from blindai.server.settings import Settings
 from blindai.server.settings.tables import KEYS
+from blindai.server.threads import BoundedThreads, QueueFull
 from blindai.server.watch.crashes import described
 from blindai.server.who_may import is_open
 
@@ -31,6 +32,7 @@ TAKES_EFFECT = frozenset(
 )
 """Fields of the settings. Files that they name are read again though the settings stay the same."""
 
+_MOST_SECONDS = 30.0
 _NAMES = {key.field: key.dotted for key in KEYS}
 
 _log = logging.getLogger("blindai.server")
@@ -50,6 +52,8 @@ class Reload:
         self._load = load
         self._apply = apply
         self._rotate = rotate
+        # Not asyncio's own: a file that never gives its bytes would hold up the process's end.
+        self._thread = BoundedThreads("blindai-reload", threads=1, max_waiting=0)
         self._task: asyncio.Task[None] | None = None
         self._again = False
 
@@ -59,6 +63,10 @@ class Reload:
             self._again = True
             return
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def close(self) -> None:
+        """End the thread, after what it is doing. Does not wait."""
+        self._thread.close()
 
     async def _run(self) -> None:
         while True:
@@ -74,9 +82,13 @@ class Reload:
                 return
 
     async def _once(self) -> None:
-        wanted = await asyncio.to_thread(self._load)
-        merged = merge(self._current, wanted)
-        commit = await asyncio.to_thread(self._apply, merged)
+        try:
+            async with asyncio.timeout(_MOST_SECONDS):
+                wanted = await self._thread.run(self._load)
+                merged = merge(self._current, wanted)
+                commit = await self._thread.run(lambda: self._apply(merged))
+        except (TimeoutError, QueueFull) as exc:
+            raise UsageError("a file of the settings cannot be read to its end") from exc
         waiting = needs_restart(self._current, wanted)
         commit()
         self._current = merged

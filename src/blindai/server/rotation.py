@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
+from blindai.attestation.times import shown
 from blindai.channel.challenge import NONCE_BYTES
 from blindai.errors import BlindAIError
 from blindai.server.attest import Attestations
@@ -58,7 +59,8 @@ class Rotation:
     async def run(self) -> None:
         """Renew for ever. In short steps: the machine may have slept, and clocks are set."""
         while True:
-            await asyncio.sleep(min(_MOST_SECONDS_BETWEEN_LOOKS, self.period_seconds / 16))
+            until_end = self._identities.next_end(self._clock())
+            await asyncio.sleep(min(_MOST_SECONDS_BETWEEN_LOOKS, self.period_seconds / 16, until_end))
             await self.tick()
 
     async def tick(self) -> None:
@@ -81,6 +83,9 @@ class Rotation:
             if make is self.make:  # else a reload came between, whose keys are still to be made
                 self._wanted = False
         _log.info("new keys and a new keyset; connections made before keep theirs")
+        if identity.not_after < now + self.period_seconds:
+            ends = shown(identity.not_after)
+            _log.warning("they end %s, with the operator's certificate: renew it and send SIGHUP", ends)
 
     async def attempt(self) -> None:
         """Rotate, now or as soon as the TEE gives evidence. Never raises."""

@@ -71,6 +71,8 @@ class ServiceRoutes:
 
 async def _while_wanted(answering: Coroutine[Any, Any, Parts], body: Body) -> Parts:
     """Wait for the answer as long as the client does: who has left must not keep a place in the queue."""
+    if not body.complete:  # nobody of ours sends one, and reading it here would have no bound
+        return await answering
     answer_task = asyncio.ensure_future(answering)
     gone = asyncio.ensure_future(body.abandoned())
     try:

@@ -68,8 +68,12 @@ class Search:
         """Return the proof for `peer` if there is one; raise if it is known to give none now."""
         if attested := self._session.known(peer):
             return attested
-        if error := self._busy.get(peer.certificate) or self._session.remembered_refusal(peer):
-            raise error
+        if busy := self._busy.get(peer.certificate):
+            # It may be the only one, and would be kept busy by us: one more dial, and no more.
+            self._dials_left = min(self._dials_left, 2)
+            raise busy
+        if refusal := self._session.remembered_refusal(peer):
+            raise refusal
         return None
 
     def pause(self, peer: Peer, busy: Busy) -> float:

@@ -81,8 +81,10 @@ class Cache:
             return
         self._swept = True
         for path in self._folder.iterdir():
-            if _UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _UNFINISHED_SECONDS:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process sweeps, too
+                old = time.time() - path.lstat().st_mtime > _UNFINISHED_SECONDS
+                if old and _UNFINISHED.fullmatch(path.name):
+                    path.unlink()
 
     def seconds_since_asked(self, origin: str) -> float:
         """Return how long ago a process of this user asked a service; infinite if none is known to have."""
