@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from blindai.attestation.policy import Policy
+from blindai.tee.simulated.snp_machine import SnpTcb
+from blindai.testing import FakeSnp
 from tests.server.hardware import machines, verdicts
-from tests.server.hardware.serving import eventually, first_met, health, serving, vendor
+from tests.server.hardware.serving import connected, eventually, first_met, health, serving, vendor
 
 # Serial number 0 is what makes a VCEK genuine.
 pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
@@ -49,6 +52,24 @@ def test_a_host_that_comes_late(tmp_path: Path):
             hardware.publish()
             eventually(lambda: health(server), lambda found: found["status"] == 200)
             verdicts.check_every_claim(first_met(server, hardware).verdict)
+
+
+def test_new_firmware_and_its_table(tmp_path: Path):
+    """With new firmware the host hands over a new VCEK: nobody is asked for it, and clients verify again.
+    What came before the new certificate is an answer that tells to wait, and no forgery.
+    """
+    hardware = machines.snp()
+    with vendor(hardware), serving(hardware, tmp_path, collateral_refresh_seconds=1) as server:
+        policy = Policy.from_toml(first_met(server, hardware).text)
+        newer = SnpTcb(4, 0, 25, 220)
+        hardware.become(FakeSnp(reported_tcb=newer, root=hardware.tee.root))
+        hardware.publish()
+        hardware.vanish()
+        with connected(server, hardware, policy):
+            pass
+        met = first_met(server, hardware)
+        verdicts.check_every_claim(met.verdict)
+        assert met.claims.tcbs["reported_tcb"]["microcode"] == newer.microcode
 
 
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONBREAKPOINT", "LD_LIBRARY_PATH", "GLIBC_TUNABLES"])
