@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blindai.attestation.trust import ProductionTrust
 from blindai.server.settings import Settings
 from blindai.server.stapling.simulated import SimulatedSource
 from blindai.server.stapling.source import CollateralSource
@@ -38,7 +39,9 @@ def this_machine(settings: Settings, *, source_sha256: str, now: int) -> Machine
     # What fetches from vendors takes a tenth of a second to import, and a simulation fetches nothing.
     from blindai.server.stapling.choose import source_for  # noqa: PLC0415
 
-    return Machine(found.attester, source_for(found.attester, settings), found.interface)
+    return Machine(
+        found.attester, source_for(found.attester, settings, trust=ProductionTrust()), found.interface
+    )
 
 
 def simulated_machine(tee: str, *, source_sha256: str, now: int) -> Machine:

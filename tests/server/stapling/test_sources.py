@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from blindai.attestation import vendors
-from blindai.attestation.trust import SimulationTrust
+from blindai.attestation.trust import ProductionTrust, SimulationTrust, StapledSimulationTrust
 from blindai.errors import UnreachableError, UsageError
 from blindai.server.settings import Settings
 from blindai.server.stapling import choose
@@ -33,6 +34,7 @@ from tests.transport.collateral.services import Reply, kds_routes
 pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
 DAY = 24 * 3600
 NOTHING = bytes(64)
+TRUST = StapledSimulationTrust()
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_intels_collateral_verifies(settings, kind):
     machine = kind()
     platform = intel.platform_of(machine.evidence(NOTHING).value)
     with services.running(pccs_routes(machine, platform)) as pccs:
-        source = choose.source_for(machine, settings(collateral_intel_url=pccs.url))
+        source = choose.source_for(machine, settings(collateral_intel_url=pccs.url), trust=TRUST)
         assert isinstance(source, IntelSource)
         gathered = source.gather(machine.evidence(NOTHING), now=now(), anew=True)
     assert gathered.problems == ()
@@ -85,7 +87,7 @@ def test_the_api_key_is_sent(settings, machine, pcs, tmp_path):
     file = tmp_path / "key"
     file.write_text("CANARY-KEY\n")
     chosen = settings(collateral_intel_url=pcs.url, collateral_intel_api_key_file=str(file))
-    source = choose.source_for(machine, chosen)
+    source = choose.source_for(machine, chosen, trust=TRUST)
     source.gather(machine.evidence(NOTHING), now=now(), anew=False)
     sent = [headers.get(intel.API_KEY_HEADER) for path, headers in pcs.asked if "rootcacrl" not in path]
     assert sent == ["CANARY-KEY"] * 3
@@ -94,7 +96,7 @@ def test_the_api_key_is_sent(settings, machine, pcs, tmp_path):
 
 def test_a_family_of_machines_is_one_subject(settings, machine):
     """Every quote of a machine needs the same collateral, another family's another."""
-    source = choose.source_for(machine, settings())
+    source = choose.source_for(machine, settings(), trust=TRUST)
     subjects = {source.subject(machine.evidence(bytes([n]) * 64)) for n in range(3)}
     assert len(subjects) == 1
     assert source.subject(FakeTdx(fmspc=b"OTHER\0").evidence(NOTHING)) not in subjects
@@ -104,7 +106,7 @@ def test_errors_are_not_about_options_of_a_command(settings, machine):
     """A server has settings: `--url` and `--tls-ca` would mislead."""
     with services.running() as gone:
         pass
-    source = choose.source_for(machine, settings(collateral_intel_url=gone.url))
+    source = choose.source_for(machine, settings(collateral_intel_url=gone.url), trust=TRUST)
     with pytest.raises(UnreachableError) as caught:
         source.gather(machine.evidence(NOTHING), now=now(), anew=False)
     assert "--" not in str(caught.value) + caught.value.hint
@@ -131,7 +133,8 @@ def amd_at(settings):
     def make(kds, machine, table=b""):
         host = Host(machine, table)
         asked = endorsement.Services(amd.Kds.at(kds.url, interval_seconds=0))
-        return AmdSource(lambda: host.certificates, asked, stapling_services.keeping(settings())), host
+        keeping = stapling_services.keeping(settings())
+        return AmdSource(lambda: host.certificates, asked, keeping, TRUST), host
 
     return make
 
@@ -147,11 +150,11 @@ def test_amds_collateral_verifies(snp, amd_at):
 
 @pytest.mark.parametrize("leaf", ["vcek", "vlek"])
 def test_the_hosts_table_is_used(amd_at, leaf):
-    """With everything in it, no service is asked."""
+    """With everything in it, no service is asked at the start."""
     machine = FakeSnp(leaf=leaf)
     with services.running() as kds:
         source, _ = amd_at(kds, machine, certificate_table(machine))
-        gathered = source.gather(machine.evidence(NOTHING), now=now(), anew=True)
+        gathered = source.gather(machine.evidence(NOTHING), now=now(), anew=False)
         assert kds.asked == []
     assert gathered.problems == ()
     verify(machine, gathered, now())
@@ -192,7 +195,7 @@ def test_a_chip_is_one_subject(snp, amd_at):
 def test_amds_service_is_asked_at_its_pace(settings, snp):
     """The settings name a KDS, and the host's table is read anew for each gather."""
     host = Host(snp)
-    source = choose.source_for(host, settings(collateral_amd_url="https://kds.example.org/"))
+    source = choose.source_for(host, settings(collateral_amd_url="https://kds.example.org/"), trust=TRUST)
     assert source._services == endorsement.Services(amd.Kds("https://kds.example.org", 2.0), thim=None)
     host.certificates = certificate_table(snp)
     assert source._certificates() == host.certificates
@@ -200,7 +203,7 @@ def test_amds_service_is_asked_at_its_pace(settings, snp):
 
 def test_azure_is_one_word(settings, snp):
     """It stands for the address of the host's service, and for no other."""
-    source = choose.source_for(Host(snp), settings(collateral_amd_url="azure-thim"))
+    source = choose.source_for(Host(snp), settings(collateral_amd_url="azure-thim"), trust=TRUST)
     assert source._services.thim == "http://169.254.169.254/metadata/THIM/amd/certification"
     assert source._services.kds.url.startswith("https://")
 
@@ -208,7 +211,7 @@ def test_azure_is_one_word(settings, snp):
 def test_nitro_has_nothing_to_staple(settings):
     """A document is complete, and verifies without collateral."""
     machine = FakeNitro()
-    source = choose.source_for(machine, settings())
+    source = choose.source_for(machine, settings(), trust=TRUST)
     assert isinstance(source, NothingToStaple)
     gathered = source.gather(machine.evidence(NOTHING), now=now(), anew=True)
     assert (gathered.collateral, gathered.expires, gathered.problems) == ({}, None, ())
@@ -233,7 +236,7 @@ def test_a_simulated_vendor_publishes_again(kind):
 def test_an_unknown_tee_is_said(settings):
     """A producer without a source of collateral is found out at the start."""
     with pytest.raises(UsageError, match="no collateral for a TEE"):
-        choose.source_for(Host(type("Other", (), {"tee": "other"})()), settings())
+        choose.source_for(Host(type("Other", (), {"tee": "other"})()), settings(), trust=TRUST)
 
 
 def test_settings_that_can_work(settings, tmp_path, machine):
@@ -300,10 +303,10 @@ async def kept_by(source, machine, **rest):
 async def test_a_restart_without_a_network(settings, machine, pcs, platform):
     """The second server has nobody to ask, and staples what the first one kept."""
     chosen = settings(collateral_intel_url=pcs.url)
-    first = await kept_by(choose.source_for(machine, chosen), machine)
+    first = await kept_by(choose.source_for(machine, chosen, trust=TRUST), machine)
     pcs.routes.clear()
     pcs.asked.clear()
-    second = await kept_by(choose.source_for(machine, chosen), machine)
+    second = await kept_by(choose.source_for(machine, chosen, trust=TRUST), machine)
     assert pcs.asked == []
     assert second.current == first.current
     assert second.state(now()).status == "valid"
@@ -313,11 +316,11 @@ async def test_a_restart_without_a_network(settings, machine, pcs, platform):
 async def test_a_restart_when_all_has_ended(settings, machine, pcs):
     """Without a network for too long: it is up, says "expired", and staples what tells clients so."""
     chosen = settings(collateral_intel_url=pcs.url)
-    await kept_by(choose.source_for(machine, chosen), machine)
+    await kept_by(choose.source_for(machine, chosen, trust=TRUST), machine)
     pcs.routes.clear()
     pcs.default = Reply(status=500)
     later = now() + 40 * DAY
-    keeper = await kept_by(choose.source_for(machine, chosen), machine, clock=lambda: later)
+    keeper = await kept_by(choose.source_for(machine, chosen, trust=TRUST), machine, clock=lambda: later)
     state = keeper.state(later)
     assert (state.status, len(state.problems)) == ("expired", 4)
     assert keeper.current.expires < later
@@ -327,7 +330,9 @@ async def test_a_first_start_without_a_network(settings, machine):
     """Up, with nothing to staple, and a reason for it."""
     with services.running() as gone:
         pass
-    keeper = await kept_by(choose.source_for(machine, settings(collateral_intel_url=gone.url)), machine)
+    keeper = await kept_by(
+        choose.source_for(machine, settings(collateral_intel_url=gone.url), trust=TRUST), machine
+    )
     state = keeper.state(now())
     assert (state.status, keeper.current) == ("missing", None)
     assert "cannot reach" in state.problems[0]
@@ -337,9 +342,11 @@ WRITER = """
 import sys, time
 from blindai.server.settings import Settings
 from blindai.server.stapling.intel import IntelSource
+from blindai.attestation.trust import StapledSimulationTrust
 from blindai.attestation.types import TDX_QUOTE, Evidence
 url, folder, ca, quote = sys.argv[1:]
-source = IntelSource.of(Settings(collateral_intel_url=url, collateral_path=folder, collateral_tls_ca=ca))
+settings = Settings(collateral_intel_url=url, collateral_path=folder, collateral_tls_ca=ca)
+source = IntelSource.of(settings, trust=StapledSimulationTrust())
 sample = Evidence(TDX_QUOTE, open(quote, "rb").read())
 while True:
     source.gather(sample, now=int(time.time()), anew=True)
@@ -366,7 +373,31 @@ async def test_killed_while_it_writes(settings, machine, pcs, tmp_path, ca_file,
             await process.communicate()
     pcs.routes.clear()
     pcs.asked.clear()
-    keeper = await kept_by(choose.source_for(machine, chosen), machine)
+    keeper = await kept_by(choose.source_for(machine, chosen, trust=TRUST), machine)
     assert pcs.asked == []
     assert "damaged" not in caplog.text
     verify(machine, keeper.current, now())
+
+
+def test_a_service_that_lies_for_a_while(settings, machine, pcs):
+    """What verified stays stapled, with a problem beside it; and nothing is left of the lie after it."""
+    chosen = settings(collateral_intel_url=pcs.url)
+    source = choose.source_for(machine, chosen, trust=TRUST)
+    first = source.gather(machine.evidence(NOTHING), now=now(), anew=False)
+    (path,) = [path for path in pcs.routes if "pckcrl" in path]
+    good = pcs.routes[path]
+    pcs.routes[path] = Reply(pcs.routes["/sgx/certification/v4/rootcacrl"].body, good.headers)
+    lied_to = source.gather(machine.evidence(NOTHING), now=now(), anew=True)
+    assert lied_to.collateral == first.collateral
+    assert len(lied_to.problems) == 1
+    pcs.routes[path] = good
+    assert source.gather(machine.evidence(NOTHING), now=now(), anew=True) == first
+
+
+def test_real_machines_are_verified_by_the_vendors_roots(settings, machine, pcs):
+    """Collateral of a simulation, on what calls itself hardware, is not genuine and not kept."""
+    chosen = settings(collateral_intel_url=pcs.url)
+    source = choose.source_for(machine, chosen, trust=ProductionTrust())
+    with pytest.raises(UnreachableError, match="root-unknown"):
+        source.gather(machine.evidence(NOTHING), now=now(), anew=True)
+    assert not Path(chosen.collateral_path).exists()

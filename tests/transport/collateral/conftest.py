@@ -37,9 +37,9 @@ def operator(tmp_path, ca_file):
 
 
 @pytest.fixture
-def server(tmp_path, ca_file):
+def server(tmp_path, ca_file, tdx):
     """A server that staples, with a cache that does not exist yet."""
-    return services.Server(tmp_path / "cache" / "collateral", ca_file)
+    return services.Server(tmp_path / "cache" / "collateral", ca_file, tdx)
 
 
 @pytest.fixture

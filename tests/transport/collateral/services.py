@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from blindai.attestation.trust import StapledSimulationTrust
+from blindai.attestation.types import SNP_REPORT, Evidence
+from blindai.server.stapling.judgement import judged
 from blindai.testing import FakeSnp
 from blindai.transport.collateral import amd, endorsement, intel
+from blindai.transport.collateral.adoption import Judge, Keeping, gather
 from blindai.transport.collateral.collector import collect
-from blindai.transport.collateral.fallback import Fetched, Keeping, gather
+from blindai.transport.collateral.shelf import Fetched, Shelf
 from blindai.transport.collateral.source import Limits
 
 THIM_PATH = "/metadata/THIM/amd/certification"
@@ -232,17 +236,30 @@ class Operator:
 
 @dataclass
 class Server:
-    """A server that fetches what it staples, at the time `now`. `warned` is what it was warned of."""
+    """A server that fetches what it staples, at the time `now`. `warned` is what it was warned of.
+
+    `machine` is the Intel machine it runs on. Another server is a restart: what it held in memory is gone.
+    """
 
     folder: Path | None
     ca_file: str
+    machine: Any = None
     now: int = field(default_factory=lambda: int(time.time()))
     limits: Limits = QUICK
     warned: list[str] = field(default_factory=list)
+    shelf: Shelf = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.folder, warn=self.warned.append)
+
+    def again(self) -> Server:
+        """Restart it."""
+        return Server(self.folder, self.ca_file, self.machine, self.now, self.limits, self.warned)
 
     def intel(self, service: Service, platform: intel.Platform, *, anew: bool = True) -> Fetched:
         where = intel.Service.at(service.url, root_crl_url=f"{service.url}/IntelSGXRootCA.der")
-        return self._gather(lambda collector: intel.fetch(platform, where, collector), anew=anew)
+        judge = self._judge("intel", self.machine.evidence(bytes(64)))
+        return self._gather(lambda collector: intel.fetch(platform, where, collector), judge, anew=anew)
 
     def amd(
         self,
@@ -258,9 +275,15 @@ class Server:
         )
         signer = amd.signer_of(report)
         return self._gather(
-            lambda collector: endorsement.fetch(signer, given or {}, services, collector), anew=anew
+            lambda collector: endorsement.fetch(signer, given or {}, services, collector),
+            self._judge("amd", Evidence(SNP_REPORT, report)),
+            anew=anew,
         )
 
-    def _gather(self, job: Any, *, anew: bool) -> Fetched:
+    def _judge(self, vendor: str, sample: Evidence) -> Judge:
+        trust = StapledSimulationTrust()
+        return lambda members: judged(sample, {vendor: dict(members)}, trust=trust, now=self.now)
+
+    def _gather(self, job: Any, judge: Judge, *, anew: bool) -> Fetched:
         keeping = Keeping(self.folder, self.ca_file, self.limits)
-        return gather(job, keeping, now=self.now, anew=anew, say=str, warn=self.warned.append)
+        return gather(job, keeping, self.shelf, judge=judge, now=self.now, anew=anew, say=str)

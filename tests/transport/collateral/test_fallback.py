@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 
 import pytest
@@ -36,6 +37,13 @@ def vendor(tdx):
 
 
 @pytest.fixture
+def server(server, vendor):
+    """The server runs on that machine."""
+    server.machine = vendor
+    return server
+
+
+@pytest.fixture
 def pcs(vendor, platform):
     with services.running(services.pcs_routes(vendor.collateral()["intel"], platform)) as service:
         yield service
@@ -47,6 +55,12 @@ def publish(pcs, vendor, platform, *, later=3600):
     vendor.renew(now)
     pcs.routes = services.pcs_routes(vendor.collateral()["intel"], platform)
     return now
+
+
+def edition(vendor, *, now=None, **changes):
+    """What this vendor would have published for the same machine, with these knobs."""
+    vendor._platform = dataclasses.replace(vendor.platform, **changes)
+    return vendor._publish(int(time.time()) if now is None else now, 0).collateral["intel"]
 
 
 def spoil(pcs, part, reply):
@@ -78,8 +92,7 @@ def test_a_restart_asks_nobody(vendor, platform, pcs, server):
     """What was kept holds: a server comes up without a network."""
     first = server.intel(pcs, platform)
     pcs.asked.clear()
-    again = services.Server(server.folder, server.ca_file)
-    assert again.intel(pcs, platform, anew=False) == first
+    assert server.again().intel(pcs, platform, anew=False) == first
     assert pcs.asked == []
 
 
@@ -170,12 +183,11 @@ def test_a_service_that_was_set_back_undoes_nothing(vendor, platform, pcs, serve
     ],
     ids=["evaluation", "PCK CRL", "root CRL", "date"],
 )
-def test_each_number_that_grows_counts(tdx, platform, server, older):
+def test_each_number_that_grows_counts(vendor, platform, server, older):
     """A TCB recovery that is taken back shows in its evaluation number, a CRL's roll-back in its own."""
-    with services.running(services.pcs_routes(tdx.collateral()["intel"], platform)) as pcs:
+    with services.running(services.pcs_routes(vendor.collateral()["intel"], platform)) as pcs:
         new = server.intel(pcs, platform)
-        now = int(time.time()) + 60  # whatever has a date of now is newer
-        before = FakeTdx(root=tdx.root, now=now, **older).collateral()["intel"]
+        before = edition(vendor, now=int(time.time()) + 60, **older)  # whatever has a date of now is newer
         pcs.routes = services.pcs_routes(before, platform)
         fetched = server.intel(pcs, platform)
     assert any("an older edition" in problem for problem in fetched.problems)
@@ -198,7 +210,7 @@ def test_what_has_ended_does_not_replace_what_holds(vendor, platform, pcs, serve
 
 def test_what_has_ended_is_better_than_nothing(platform, server):
     """Kept or new, it is stapled with its end: the client says what is wrong, not that it lacks."""
-    short = FakeTdx(tcb_info=Window(-60, 600))
+    short = server.machine = FakeTdx(tcb_info=Window(-60, 600))
     with services.running(services.pcs_routes(short.collateral()["intel"], platform)) as pcs:
         first = server.intel(pcs, platform)
         server.now += 3600
@@ -211,16 +223,22 @@ def test_what_has_ended_is_better_than_nothing(platform, server):
 
 def test_from_the_disk_what_has_ended_is_asked_for(vendor, platform, pcs, server):
     """Without being told to refresh, too: only the piece that needs it."""
-    short = FakeTdx(root=vendor.root, tcb_info=Window(-60, 600))
-    routes = services.pcs_routes(short.collateral()["intel"], platform)
+    lasting = vendor.collateral()["intel"]
+    routes = services.pcs_routes(
+        {**lasting, **_tcb_info(edition(vendor, tcb_info=Window(-60, 600)))}, platform
+    )
     with services.running(routes) as first:
         server.intel(first, platform)
-        first.routes.update(dict(services.pcs_routes(vendor.collateral()["intel"], platform)))
+        first.routes.update(dict(services.pcs_routes(lasting, platform)))
         first.asked.clear()
         server.now += 3600
         fetched = server.intel(first, platform, anew=False)
     assert [path for path in first.paths if "/tcb?" not in path] == []
-    assert fetched.members["tcb_info"] == vendor.collateral()["intel"]["tcb_info"]
+    assert fetched.members["tcb_info"] == lasting["tcb_info"]
+
+
+def _tcb_info(members):
+    return {name: text for name, text in members.items() if name.startswith("tcb_info")}
 
 
 @pytest.mark.parametrize("reply", [Reply(status=500), Reply(status=403), Reply(b"{}")])
@@ -237,13 +255,13 @@ def test_a_damaged_file_is_no_fallback(vendor, platform, pcs, server):
     server.intel(pcs, platform)
     for path in server.folder.iterdir():
         path.write_bytes(path.read_bytes()[:-5])
-    assert server.intel(pcs, platform).problems == ()
+    assert server.again().intel(pcs, platform).problems == ()
     assert sum("damaged" in text for text in server.warned) == 4
     for path in server.folder.iterdir():
         path.write_bytes(b"")
     spoil(pcs, "/tcb?", Reply(status=500))
     with pytest.raises(UnreachableError):
-        server.intel(pcs, platform)
+        server.again().intel(pcs, platform)
 
 
 def test_a_piece_that_drips_does_not_cost_the_others_their_refresh(vendor, platform, pcs, server):
@@ -266,13 +284,30 @@ def test_a_long_retry_after_is_not_waited_for(vendor, platform, pcs, server):
     assert "busy for 3600 s" in problem
 
 
-def test_without_a_folder_all_is_fetched(vendor, platform, pcs, server):
-    """A server without a disk works, with nothing to fall back on."""
-    server.folder = None
-    assert server.intel(pcs, platform, anew=False).members == vendor.collateral()["intel"]
-    spoil(pcs, "/tcb?", Reply(status=500))
-    with pytest.raises(UnreachableError):
-        server.intel(pcs, platform)
+@pytest.mark.parametrize("folder", ["none", "not writable", "emptied"])
+def test_without_a_disk_there_is_memory(vendor, platform, pcs, server, tmp_path, folder):
+    """One piece whose service is down costs one piece its refresh, and a roll-back is seen, all the same."""
+    (tmp_path / "file").write_text("in the way")
+    where = {"none": None, "not writable": tmp_path / "file" / "below", "emptied": server.folder}[folder]
+    server = services.Server(where, server.ca_file, vendor)
+    first = server.intel(pcs, platform, anew=False)
+    if folder == "emptied":
+        shutil.rmtree(where)
+    old = dict(pcs.routes)
+    server.now = publish(pcs, vendor, platform)
+    spoil(pcs, "/qe/identity", Reply(status=500))
+    second = server.intel(pcs, platform)
+    assert second.members["qe_identity"] == first.members["qe_identity"]
+    assert second.members["tcb_info"] == vendor.collateral()["intel"]["tcb_info"]
+    assert len(second.problems) == 1
+    pcs.routes = old
+    third = server.intel(pcs, platform)
+    assert third.members["tcb_info"] == second.members["tcb_info"]
+    assert sum("an older edition" in problem for problem in third.problems) == 3
+    if folder != "emptied":
+        spoil(pcs, "/qe/identity", Reply(status=500))
+        with pytest.raises(UnreachableError):  # a restart: memory was all there was
+            server.again().intel(pcs, platform)
 
 
 def test_a_folder_that_cannot_be_written_is_said(vendor, platform, pcs, server):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from urllib.parse import quote
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from blindai.attestation import vendors
@@ -172,6 +175,21 @@ def test_broken_quotes_end_in_our_error(tdx):
             assert intel.platform_of(data).tee == "tdx"
         except UsageError:
             continue
+
+
+@pytest.mark.parametrize("san", ["3004a3023000", "3004a5023000"], ids=["x400", "edi"])
+def test_a_name_that_the_library_will_not_read(tdx, san):
+    """Whatever it raises for what the device sent is our error: it must not end the task that asked."""
+    whole = tdx.evidence(bytes(64)).value
+    start = whole.index(b"-----BEGIN")
+    end = whole.index(b"-----END CERTIFICATE-----", start) + 25
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Intel SGX PCK Platform CA")])
+    now, key = datetime.datetime.now(datetime.UTC), ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 5, now, now + datetime.timedelta(1))
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex(san))
+    pem = builder.add_extension(odd, critical=False).sign(key, SHA256()).public_bytes(Encoding.PEM)
+    with pytest.raises(UsageError, match="not a PCK certificate"):
+        intel.platform_of(whole[:start] + pem.strip() + whole[end:])
 
 
 def test_the_processor_ca_is_told_from_the_platform_ca():

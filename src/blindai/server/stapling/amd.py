@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 
+from blindai.attestation.trust import Trust
 from blindai.attestation.types import Evidence
 from blindai.errors import UsageError
 from blindai.server.settings import Settings
@@ -11,7 +12,7 @@ from blindai.server.stapling import services
 from blindai.server.stapling.source import Gathered
 from blindai.tee import certificate_table
 from blindai.transport.collateral import amd, endorsement
-from blindai.transport.collateral.fallback import Keeping
+from blindai.transport.collateral.adoption import Keeping
 
 AZURE_THIM = "azure-thim"
 
@@ -23,15 +24,19 @@ class AmdSource:
     """
 
     def __init__(
-        self, certificates: Callable[[], bytes], asked: endorsement.Services, keeping: Keeping
+        self,
+        certificates: Callable[[], bytes],
+        asked: endorsement.Services,
+        keeping: Keeping,
+        trust: Trust,
     ) -> None:
         self._certificates = certificates
         self._services = asked
-        self._keeping = keeping
+        self._gatherer = services.Gatherer("amd", keeping, trust)
 
     @classmethod
-    def of(cls, settings: Settings, certificates: Callable[[], bytes]) -> AmdSource:
-        return cls(certificates, service(settings), services.keeping(settings))
+    def of(cls, settings: Settings, certificates: Callable[[], bytes], *, trust: Trust) -> AmdSource:
+        return cls(certificates, service(settings), services.keeping(settings), trust)
 
     def subject(self, evidence: Evidence) -> Hashable:
         return amd.signer_of(evidence.value)
@@ -39,10 +44,9 @@ class AmdSource:
     def gather(self, sample: Evidence, *, now: int, anew: bool) -> Gathered:
         signer = amd.signer_of(sample.value)
         given = self._given()
-        return services.gathered(
-            "amd",
+        return self._gatherer.gather(
             lambda collector: endorsement.fetch(signer, given, self._services, collector),
-            self._keeping,
+            sample,
             now=now,
             anew=anew,
         )
@@ -62,4 +66,7 @@ def service(settings: Settings) -> endorsement.Services:
     try:
         return endorsement.Services(amd.Kds.at(url))
     except UsageError as exc:
-        raise UsageError(f"[collateral] amd_url: {exc}", hint=exc.hint) from exc
+        # The hint of the service's own is an example of Intel's.
+        raise UsageError(
+            f"[collateral] amd_url: {exc}", hint=f"e.g. {amd.KDS_URL}; on Azure: {AZURE_THIM}"
+        ) from exc

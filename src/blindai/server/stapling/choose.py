@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from blindai.attestation.trust import Trust
 from blindai.errors import UsageError
 from blindai.server.settings import Settings
 from blindai.server.stapling import amd, intel, services
@@ -14,13 +15,16 @@ from blindai.server.stapling.source import CollateralSource
 from blindai.tee.attester import Attester, Certified
 
 
-def source_for(attester: Attester, settings: Settings) -> CollateralSource:
-    """Return where the collateral of a real TEE comes from. UsageError: the settings cannot work."""
+def source_for(attester: Attester, settings: Settings, *, trust: Trust) -> CollateralSource:
+    """Return where the collateral of a TEE comes from. UsageError: the settings cannot work.
+
+    `trust` says whose signatures make it genuine: the vendors', for any machine outside of tests.
+    """
     match attester.tee:
         case "tdx" | "sgx":
-            return IntelSource.of(settings)
+            return IntelSource.of(settings, trust=trust)
         case "sev-snp":
-            return AmdSource.of(settings, lambda: cast("Certified", attester).certificates)
+            return AmdSource.of(settings, lambda: cast("Certified", attester).certificates, trust=trust)
         case "nitro":
             return NothingToStaple()
         case other:

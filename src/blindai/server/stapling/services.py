@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from pathlib import Path
 
+from blindai.attestation.trust import Trust
+from blindai.attestation.types import Evidence
 from blindai.errors import BlindAIError, UnreachableError, UsageError
+from blindai.server import folders
 from blindai.server.settings import Settings
+from blindai.server.stapling.judgement import judged
 from blindai.server.stapling.source import Gathered
+from blindai.transport.collateral.adoption import Job, Judged, Keeping, gather
 from blindai.transport.collateral.cache import default_folder
-from blindai.transport.collateral.fallback import FallbackCollector, Keeping, gather
+from blindai.transport.collateral.shelf import Shelf
 from blindai.transport.collateral.source import Limits, trusted_by
 
 _log = logging.getLogger("blindai.server")
@@ -23,21 +27,27 @@ def keeping(settings: Settings) -> Keeping:
     return Keeping(_folder(settings), settings.collateral_tls_ca, limits)
 
 
-def gathered(
-    vendor: str,
-    job: Callable[[FallbackCollector], Awaitable[dict[str, str]]],
-    keeping: Keeping,
-    *,
-    now: int,
-    anew: bool,
-) -> Gathered:
-    """Return what a job gathers, as the collateral of one vendor. Blocks."""
-    try:
-        found = gather(job, keeping, now=now, anew=anew, say=_log.debug, warn=_log.warning)
-    except (UnreachableError, UsageError) as exc:
-        # Without the hint: it is about the options of a command, and this is a server.
-        raise type(exc)(str(exc)) from exc
-    return Gathered({vendor: dict(found.members)}, found.until, found.problems)
+class Gatherer:
+    """Gathers one vendor's collateral, and adopts what `trust` and the verifier say is genuine."""
+
+    def __init__(self, vendor: str, keeping: Keeping, trust: Trust) -> None:
+        self._vendor = vendor
+        self._keeping = keeping
+        self._trust = trust
+        self._shelf = Shelf(keeping.folder, warn=_log.warning)
+
+    def gather(self, job: Job, sample: Evidence, *, now: int, anew: bool) -> Gathered:
+        """Return what a job gathers for evidence like `sample`. Blocks."""
+
+        def judge(members: Mapping[str, str]) -> Judged:
+            return judged(sample, {self._vendor: dict(members)}, trust=self._trust, now=now)
+
+        try:
+            found = gather(job, self._keeping, self._shelf, judge=judge, now=now, anew=anew, say=_log.debug)
+        except (UnreachableError, UsageError) as exc:
+            # Without the hint: it is about the options of a command, and this is a server.
+            raise type(exc)(str(exc)) from exc
+        return Gathered({self._vendor: dict(found.members)}, found.until, found.problems)
 
 
 def check(settings: Settings) -> None:
@@ -61,10 +71,8 @@ def _folder(settings: Settings) -> Path | None:
 
 
 def _check_folder(folder: Path) -> None:
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UsageError(f"[collateral] path is not a folder: {existing}")
-    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
-        raise UsageError(f"[collateral] path: {existing} cannot be written to")
+    there = folders.first_there(folder)
+    if not there.is_dir():
+        raise UsageError(f"[collateral] path is not a folder: {there}")
+    if not folders.can_be_written(there):
+        raise UsageError(f"[collateral] path: {there} cannot be written to")

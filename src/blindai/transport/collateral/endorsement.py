@@ -16,6 +16,7 @@ from blindai.attestation.amd.endorsement import Endorsement
 from blindai.errors import AttestationError, EvidenceForged, Reason, UsageError
 from blindai.transport.collateral import amd, piece
 from blindai.transport.collateral.amd import Kds, Signer
+from blindai.transport.collateral.collector import Reader
 from blindai.transport.collateral.fallback import FallbackCollector
 from blindai.transport.collateral.piece import Answer, Piece, Request
 from blindai.wire import strict_json
@@ -38,11 +39,14 @@ async def fetch(
 ) -> dict[str, str]:
     """Return leaf, issuers and, if there is one, the CRL. `given` is what the host's table holds of them."""
     _check_chip(signer)
+    if collector.alone:
+        # A chain of the host's own making would hold together. A VLEK's leaf nobody else has.
+        given = {name: pem for name, pem in given.items() if name == "leaf" and signer.kind == "vlek"}
     pair = await _pair(signer, given, services, collector)
     # A report of version 2 does not tell its product; a leaf that is this chip's does.
     product = signer.product or _endorsed(pair, signer).leaf.product.name
     request, read = services.kds.crl(product, signer.kind)
-    return {**pair, **await collector.optional(request, read, given=_crl(given, pair, signer))}
+    return {**pair, **await collector.optional(request, _signed(read, pair, signer), given=_crl(given))}
 
 
 def _check_chip(signer: Signer) -> None:
@@ -104,12 +108,24 @@ def _endorsed(members: Mapping[str, str], signer: Signer) -> Endorsement:
     return found
 
 
-def _crl(given: Mapping[str, str], pair: Mapping[str, str], signer: Signer) -> Piece | None:
-    """Return the host's CRL if it is that of these issuers."""
+def _signed(read: Reader, pair: Mapping[str, str], signer: Signer) -> Reader:
+    """Return a reader of CRLs that are of these issuers: evidence does better without one of others."""
+
+    def signed(answer: Answer) -> Piece:
+        found = read(answer)
+        try:
+            _endorsed({**pair, **found.members}, signer)
+        except AttestationError as exc:
+            raise ValueError("it is not signed by the authority of this machine") from exc
+        return found
+
+    return signed
+
+
+def _crl(given: Mapping[str, str]) -> bytes | None:
     try:
-        _endorsed({**pair, "crl": given["crl"]}, signer)
-        return amd.crl_piece(bytes.fromhex(given["crl"]))
-    except (KeyError, ValueError, AttestationError):
+        return bytes.fromhex(given["crl"])
+    except (KeyError, ValueError):
         return None
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from blindai.attestation.chain import UNREADABLE
 from blindai.errors import UsageError
 from blindai.transport.collateral import der, piece
 from blindai.transport.collateral.collector import Collector
@@ -32,6 +33,13 @@ _SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
 _FMSPC = bytes.fromhex("2a864886f84d010d0104")  # that OID with .4
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _TDX = 0x81
+_UNREADABLE = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def platform_of(quote: bytes) -> Platform:
     try:
         leaf = x509.load_pem_x509_certificate(quote[start : end + len(_END)])
         return Platform(_fmspc(leaf), _issuer(leaf), "tdx" if version > 3 and tee == _TDX else "sgx")
-    except (ValueError, x509.InvalidVersion, x509.ExtensionNotFound, x509.DuplicateExtension) as exc:
+    except (*UNREADABLE, x509.ExtensionNotFound) as exc:
         raise UsageError("the quote's first certificate is not a PCK certificate") from exc
 
 
