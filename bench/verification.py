@@ -34,6 +34,7 @@ from bench.run import machine, pin  # noqa: E402
 from blindai.attestation import chain, vendors  # noqa: E402
 from blindai.attestation.amd import report as snp_report  # noqa: E402
 from blindai.attestation.aws import document  # noqa: E402
+from blindai.attestation.intel import requoted, vetted  # noqa: E402
 from blindai.attestation.trust import ProductionTrust, SimulationTrust  # noqa: E402
 from blindai.testing import FakeNitro, FakeSgx, FakeSnp, FakeTdx  # noqa: E402
 from blindai.testing.samples import folder, judgement, runner  # noqa: E402
@@ -94,7 +95,10 @@ def compare(name, evidence, collateral, trust, now):
         vendors.verify(evidence, collateral, trust=trust, now=now)
 
     def first():
-        chain._issued_by.cache_clear()  # noqa: SLF001  as if no authority had been met before
+        # As if this process had met no authority, collateral or platform before.
+        chain._issued_by.cache_clear()  # noqa: SLF001
+        vetted.forget()
+        requoted.forget()
         verify()
 
     sides = {"bare": bare, "blindai": verify, "first": first}
@@ -237,7 +241,7 @@ def report(results):
             f"x {row['ratio']:.2f}   first {side['first']:6.3f} ms x {row['first_ratio']:.2f}   "
             f"peak {row['peak_bytes'] / 1e6:.2f} MB"
         )
-    print(f"limit: x {LIMIT:g}; `first`: before any authority was met, `blindai`: the same ones again")
+    print(f"limit: x {LIMIT:g}; `first`: before anything of the vendor was met, `blindai`: the same again")
     for what, milliseconds in results["import_ms"].items():
         print(f"{what:52} {milliseconds:7.1f} ms")
     sizes = results["client_bytes"]

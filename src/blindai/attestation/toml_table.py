@@ -38,13 +38,19 @@ class Table:
     """One table of a policy text. Ask for each key, then call `finish`."""
 
     def __init__(
-        self, values: Mapping[str, Any], *, header: str, occurrence: int, text: str, line: int = 1
+        self,
+        values: Mapping[str, Any],
+        *,
+        header: str,
+        occurrence: int,
+        text: str,
+        parent: Table | None = None,
     ) -> None:
         self._values = dict(values)
         self._header = header
         self._occurrence = occurrence
         self._text = text
-        self._first_line = line
+        self._parent = parent
         self._asked: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -55,7 +61,7 @@ class Table:
         value = self._take(key)
         if not isinstance(value, dict | None):
             raise self.error(key, "is not a table")
-        return Table(value or {}, header=key, occurrence=0, text=self._text, line=self._line(key))
+        return Table(value or {}, header=key, occurrence=0, text=self._text, parent=self)
 
     def tables(self, key: str) -> list[Table]:
         """Return an array of tables; absent or empty is an error: it would accept nothing."""
@@ -169,7 +175,8 @@ class Table:
 
     def _line(self, key: str) -> int:
         """Return the line of `key` in this table, else the line of the table (tomllib keeps neither)."""
-        header, seen, best = "", -1, self._first_line
+        header, seen = "", -1
+        best = 1 if self._parent is None else self._parent._line(self._header)  # noqa: SLF001
         for number, line in enumerate(self._text.splitlines(), 1):
             match = re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]?\]", line)
             if match:

@@ -138,6 +138,8 @@ def unknown(claim: str, *, source: str, found: str) -> Check:
 
 def _printable(found: str) -> str:
     """A server chooses its names and settings: they may not paint over a terminal or break a log's lines."""
+    if found.isprintable():
+        return found
     return "".join(character if character.isprintable() else "?" for character in found)
 
 

@@ -7,6 +7,7 @@ its verdict says what this evidence is, and never that a server answers now.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -44,17 +45,7 @@ class Peer:
     @classmethod
     def from_certificate(cls, dialled: str, der: bytes) -> Peer:
         """Read the peer's certificate; only its key is used, its signature and names prove nothing."""
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-            key = certificate.public_key()
-            spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
-            raise EvidenceMalformed(
-                Reason.CERTIFICATE_MALFORMED, "the peer's TLS certificate cannot be read"
-            ) from exc
-        digest = Hash(SHA256())
-        digest.update(spki)
-        return cls(dialled, certificate, digest.finalize())
+        return cls(dialled, *_certificate_and_key(der))
 
 
 @dataclass(frozen=True)
@@ -103,6 +94,22 @@ class Bundle:
                 hint="`blindai verify HOST --save bundle.json` writes one",
             ) from exc
         return cls(Peer.from_certificate(dialled, certificate), nonce, body)
+
+
+# Every new connection to a server shows the same bytes, and they say the same each time.
+@functools.lru_cache(maxsize=32)
+def _certificate_and_key(der: bytes) -> tuple[x509.Certificate, bytes]:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        key = certificate.public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+        raise EvidenceMalformed(
+            Reason.CERTIFICATE_MALFORMED, "the peer's TLS certificate cannot be read"
+        ) from exc
+    digest = Hash(SHA256())
+    digest.update(spki)
+    return certificate, digest.finalize()
 
 
 def _binary(value: dict[str, Any], name: str, *, least: int, most: int) -> bytes:

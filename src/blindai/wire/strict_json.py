@@ -25,9 +25,7 @@ def decode_object(data: bytes, *, max_bytes: int) -> dict[str, Any]:
     if text.startswith("\ufeff"):
         raise ValueError("starts with a byte order mark")
     _check_depth(text)
-    value = json.loads(
-        text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_no_float
-    )
+    value = _DECODER.decode(text)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
@@ -49,7 +47,7 @@ def members(
 
 
 # A string that does not end reaches to the end of the text: else each quote inside it would be tried anew.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING = re.compile(r'"[^"]*+(?:"|\Z)')
 _NO_BRACKET = re.compile(r"[^][{}]+")
 
 
@@ -58,7 +56,12 @@ def _check_depth(text: str) -> None:
 
     In steps, and in memory, that are linear whatever the text.
     """
-    outside_strings = _STRING.sub("", text)
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    # Without what is escaped, a quote ends a string. The parser stops at a backslash outside of strings:
+    # what is behind it may be misread here.
+    unescaped = text.replace("\\\\", "").replace('\\"', "")
+    outside_strings = _STRING.sub("", unescaped)
     brackets = _NO_BRACKET.sub("", outside_strings)
     if len(brackets) > MAX_BRACKETS:
         raise ValueError(f"more than {MAX_BRACKETS} brackets")
@@ -83,3 +86,8 @@ def _no_constant(_: str) -> NoReturn:
 def _no_float(_: str) -> NoReturn:
     # No security text of ours has a fraction; 1e999 would silently become infinity.
     raise ValueError("a number that is not an integer")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_no_float
+)

@@ -1,12 +1,6 @@
 """Verification of Intel evidence, SGX and TDX: from a parsed quote to what its signatures say.
 
-1. the collateral is parsed, within its caps
-2. TCB info and QE identity are those of this TEE
-3. one trusted root ends all four certificate chains
-4. every chain holds, and both CRLs are signed by the authority that they speak for
-5. every signed text, CRL and certificate is valid now
-6. no CRL lists the platform or an issuer
-7. the TCB signing certificate, and no other, comes with TCB info and QE identity
+1. to 7. collateral and certificate chains hold now, under a trusted root (`intel.vetted`)
 8. the enclave or trust domain is not in debug mode
 9. `dcap-qvl` verifies TCB info, QE identity, QE report and the quote's signature, and finds the TCB level
 10. claims are taken from what it verified, never from the parse of the quote
@@ -21,13 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from blindai.attestation import chain
-from blindai.attestation.intel import collateral as intel_collateral
-from blindai.attestation.intel import dcap
+from blindai.attestation.intel import requoted, vetted
 from blindai.attestation.intel.quote import Quote
-from blindai.attestation.trust import Trust, fingerprint
+from blindai.attestation.trust import Trust
 from blindai.attestation.types import Floor
 from blindai.errors import EvidenceRejected, Reason
 
@@ -82,20 +72,13 @@ class Verified:
 
 def verify(quote: Quote, collateral: Any, *, tee: str, trust: Trust, now: int) -> Verified:
     """Verify a quote with its stapled collateral at Unix time `now`, or raise AttestationError."""
-    stapled = intel_collateral.parse(collateral)  # 1
-    pck_chain = intel_collateral.certificates(quote.pck_chain_pem.removesuffix(b"\0"))
-    intel_collateral.check_tee(stapled, tee)  # 2
-    root = intel_collateral.trusted_root((*stapled.chains, pck_chain), trust)  # 3
-    intel_collateral.check_signatures(stapled, pck_chain, root)  # 4
-    not_after = chain.check_dates(intel_collateral.validity(stapled, pck_chain), now)  # 5
-    intel_collateral.check_revocation(stapled, pck_chain)  # 6
-    intel_collateral.check_signers(stapled)  # 7
+    pem = quote.pck_chain_pem.removesuffix(b"\0")
+    held, not_after = vetted.vet(collateral, pem, tee=tee, trust=trust, now=now)  # 1 to 7
     if quote.debug:  # 8
         raise EvidenceRejected(
             Reason.DEBUG_ENABLED, f"the {tee} guest runs in debug mode: its host can read everything"
         )
-    root_der = root.public_bytes(Encoding.DER)
-    verified = dcap.verify(quote.signed, stapled.members, root_der=root_der, now=now)  # 9
+    verified = requoted.verify(quote, held, now=now)  # 9
     pck = verified["platform"]["pck"]
     platform = IntelClaims(  # 10
         tee=tee,
@@ -106,9 +89,9 @@ def verify(quote: Quote, collateral: Any, *, tee: str, trust: Trust, now: int) -
         cached_keys=pck["cached_keys"] not in _ABSENT,
         smt=pck["smt_enabled"] not in _ABSENT,
         fmspc=bytes(pck["fmspc"]).hex(),
-        root_sha256=fingerprint(root),
-        freshness=intel_collateral.freshness(stapled),
+        root_sha256=held.root_sha256,
+        freshness=held.freshness,
         not_after=not_after,
         simulated=trust.simulated,
     )
-    return Verified(verified["report"], platform, stapled.event_log)
+    return Verified(verified["report"], platform, held.collateral.event_log)

@@ -25,7 +25,9 @@ from blindai.errors import EvidenceMalformed, Reason
 SGX_TEE_TYPE = 0
 TDX_TEE_TYPE = 0x81
 ECDSA_P256 = 2
+REPORT_DATA_BYTES = 64
 ENCLAVE_REPORT_BYTES = 384
+TD_REPORT_BYTES = 584  # of TD 1.0; TD 1.5 begins with it
 TD_BODY_BYTES = {2: 584, 3: 648}  # v5 body types: TD 1.0 and TD 1.5
 QE_REPORT_CERTIFICATION_DATA = 6
 PCK_CHAIN = 5
@@ -36,11 +38,46 @@ TD_ATTRIBUTES_OFFSET, TD_DEBUG_BIT = 120, 1
 
 @dataclass(frozen=True)
 class Quote:
-    """A quote cut to its signed length, and the two things the checks before the signature need."""
+    """A quote cut to its signed length, and what the checks beside the signature need.
+
+    Header and report, which the attestation key signed, are the first `body_end` bytes; the last 64 of the
+    report proper, from `report_data_at`, are what the guest had signed.
+    """
 
     signed: bytes
     debug: bool
     pck_chain_pem: bytes
+    body_end: int
+    report_data_at: int
+
+    @property
+    def body(self) -> bytes:
+        return self.signed[: self.body_end]
+
+    @property
+    def report_data(self) -> bytes:
+        return self.signed[self.report_data_at : self.report_data_at + REPORT_DATA_BYTES]
+
+    @property
+    def signature(self) -> tuple[int, int]:
+        """The r and s of the signature over `body`."""
+        start, middle, end = (self.body_end + 4 + offset for offset in (0, 32, 64))
+        return int.from_bytes(self.signed[start:middle], "big"), int.from_bytes(
+            self.signed[middle:end], "big"
+        )
+
+    @property
+    def attestation_key(self) -> bytes:
+        """The public key that `signature` is by: x and y."""
+        return self.signed[self.body_end + 4 + 64 :][:64]
+
+    @property
+    def all_but_report_data_and_signature(self) -> tuple[bytes, bytes, bytes]:
+        return (
+            self.signed[: self.report_data_at],
+            self.signed[self.report_data_at + REPORT_DATA_BYTES : self.body_end + 4],
+            self.signed[self.body_end + 4 + 64 :],
+        )
 
 
 def parse_tdx(raw: bytes) -> Quote:
@@ -48,6 +85,7 @@ def parse_tdx(raw: bytes) -> Quote:
     reader = Reader(raw, _malformed)
     version = _header(reader, TDX_TEE_TYPE, "TDX", versions=(4, 5))
     body = reader.take(_body_bytes(reader) if version == 5 else TD_BODY_BYTES[2])
+    body_end = reader.offset
     length = reader.u32()
     end = reader.offset + length
     reader.take(64 + 64)
@@ -55,7 +93,9 @@ def parse_tdx(raw: bytes) -> Quote:
         raise _malformed("its certification data are not of type 6")
     if reader.u32() + reader.offset != end:
         raise _malformed("its signature lengths disagree")
-    return _quote(raw, reader, end, debug=bool(body[TD_ATTRIBUTES_OFFSET] & TD_DEBUG_BIT))
+    report_data_at = body_end - len(body) + TD_REPORT_BYTES - REPORT_DATA_BYTES
+    debug = bool(body[TD_ATTRIBUTES_OFFSET] & TD_DEBUG_BIT)
+    return _quote(raw, reader, end, debug=debug, body_end=body_end, report_data_at=report_data_at)
 
 
 def parse_sgx(raw: bytes) -> Quote:
@@ -63,10 +103,13 @@ def parse_sgx(raw: bytes) -> Quote:
     reader = Reader(raw, _malformed)
     _header(reader, SGX_TEE_TYPE, "SGX", versions=(3,))
     body = reader.take(ENCLAVE_REPORT_BYTES)
+    body_end = reader.offset
     length = reader.u32()
     end = reader.offset + length
     reader.take(64 + 64)
-    return _quote(raw, reader, end, debug=bool(body[SGX_ATTRIBUTES_OFFSET] & SGX_DEBUG_BIT))
+    debug = bool(body[SGX_ATTRIBUTES_OFFSET] & SGX_DEBUG_BIT)
+    report_data_at = body_end - REPORT_DATA_BYTES
+    return _quote(raw, reader, end, debug=debug, body_end=body_end, report_data_at=report_data_at)
 
 
 def _header(reader: Reader, expected: int, name: str, *, versions: tuple[int, ...]) -> int:
@@ -88,7 +131,7 @@ def _body_bytes(reader: Reader) -> int:
     return size
 
 
-def _quote(raw: bytes, reader: Reader, end: int, *, debug: bool) -> Quote:
+def _quote(raw: bytes, reader: Reader, end: int, *, debug: bool, body_end: int, report_data_at: int) -> Quote:
     """Read the certification, which must fill the quote to its `end`, and what follows: zeros."""
     reader.take(384 + 64)
     reader.take(reader.u16())
@@ -99,7 +142,13 @@ def _quote(raw: bytes, reader: Reader, end: int, *, debug: bool) -> Quote:
         raise _malformed("its certification lengths disagree")
     if raw[end:].strip(b"\0"):
         raise EvidenceMalformed(Reason.QUOTE_TRAILING_BYTES, "bytes other than zero follow the quote")
-    return Quote(signed=raw[:end], debug=debug, pck_chain_pem=chain)
+    return Quote(
+        signed=raw[:end],
+        debug=debug,
+        pck_chain_pem=chain,
+        body_end=body_end,
+        report_data_at=report_data_at,
+    )
 
 
 def _malformed(what: str) -> EvidenceMalformed:
