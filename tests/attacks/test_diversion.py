@@ -68,6 +68,7 @@ def test_without_a_pinned_operator_the_verdict_says_unknown(shown, diverting, vi
         for _ in range(2):
             with driven(colour, f"127.0.0.1:{middle.port}", **demanded) as client:
                 verdicts.append(client.verdict)
+                client.server()
         own.wait()
     assert [operator_of(verdict).outcome for verdict in verdicts] == [Outcome.UNKNOWN] * 2
     assert "unknown operator: " in str(verdicts[1])
@@ -115,5 +116,6 @@ def test_between_two_real_servers_only_the_operator_differs(vendor, victim, oper
         assert set(served(other)) == {answer.PATH}
         with driven(colour, address, **demanded) as client:
             check = operator_of(client.verdict)
+            client.server()
         assert (check.outcome, check.found) == (Outcome.UNKNOWN, pin_of(theirs))
         assert set(served(other)) == {answer.PATH, "/v2"}

@@ -17,8 +17,8 @@ from httpcore2 import SOCKET_OPTION
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
 from blindai.channel.bundle import Bundle, Peer
-from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
+from blindai.transport.driving import adrive, close_shielded
 from blindai.transport.framing import (
     ClosedWhileIdle,
     check_request,
@@ -28,6 +28,7 @@ from blindai.transport.framing import (
     pool_options,
     translated,
 )
+from blindai.transport.kept import AsyncKeptStream
 from blindai.transport.refused import RefusedReplica
 from blindai.transport.search import Search
 from blindai.transport.session import FLIGHTS, Demands, Session
@@ -39,8 +40,8 @@ class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
     def __init__(self, demands: Demands, *, proxy: str | None = None) -> None:
         through = None if proxy is None else tunnel.parse_proxy(proxy)
         self.session = Session(demands)
-        pool = pool_options(_AttestingBackend(self.session, through))
-        self._pool = httpcore2.AsyncConnectionPool(**pool)
+        self._backend = _AttestingBackend(self.session, through)
+        self._pool = httpcore2.AsyncConnectionPool(**pool_options(self._backend))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         check_request(request, self.session.demands.origin)
@@ -68,8 +69,18 @@ class AsyncAttestedTransport(httpx2.AsyncBaseTransport):
         """As `AttestedTransport.refused`."""
         return self.session.refused.listed()
 
+    async def attest(self, *, connect_timeout_seconds: float) -> Attested:
+        """Attest one connection, without a request, and keep it for the first one."""
+        with translated():
+            self._backend.kept.append(await self._backend.attested(connect_timeout_seconds))
+        return self.session.attested[0]
+
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        try:
+            await self._pool.aclose()
+        finally:
+            while self._backend.kept:
+                await close_shielded(self._backend.kept.pop())
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -91,6 +102,13 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
         self._proxy = proxy
         self._backend = httpcore2.AnyIOBackend()
         self._flights = tuple(anyio.Lock() for _ in range(FLIGHTS))
+        self.kept: list[AsyncAttestedStream] = []  # attested before there was a request
+
+    async def attested(self, timeout: float) -> AsyncAttestedStream:  # noqa: ASYNC109
+        """Return a connection of the pool's kind that the pool does not know."""
+        origin = self._session.demands.origin
+        stream = await self._unattested(origin.host, origin.port, timeout, None, None)
+        return await stream.start_tls(tls.client_context(), origin.host, timeout)
 
     async def connect_tcp(
         self,
@@ -100,6 +118,21 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
+        if self.kept:
+            kept = self.kept.pop()
+            if not kept.get_extra_info("is_readable"):
+                return AsyncKeptStream(kept.rested())
+            await close_shielded(kept)  # the server closed it, or its proof has ended
+        return await self._unattested(host, port, timeout, local_address, socket_options)
+
+    async def _unattested(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,  # noqa: ASYNC109
+        local_address: str | None,
+        socket_options: Iterable[SOCKET_OPTION] | None,
+    ) -> _UnattestedStream:
         dial = partial(self._dial, host, port, local_address, socket_options)
         deadline = time.monotonic() + self._session.demands.timeout_seconds
         return _UnattestedStream(await dial(timeout, deadline), dial, self._session, self._flights)
@@ -121,7 +154,7 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
             with self._session.refusals():
                 self._session.check_address(stream.get_extra_info)
         except BaseException:
-            await _close(stream)
+            await close_shielded(stream)
             raise
         return stream
 
@@ -134,9 +167,9 @@ class _AttestingBackend(httpcore2.AsyncNetworkBackend):
         stream = await self._backend.connect_tcp(proxy.host, proxy.port, timeout)
         try:
             with anyio.fail_after(deadline - time.monotonic()):
-                await _drive(tunnel.connect(self._session.demands.origin.host_header), stream)
+                await adrive(tunnel.connect(self._session.demands.origin.host_header), stream)
         except BaseException as exc:
-            await _close(stream)
+            await close_shielded(stream)
             if isinstance(exc, TimeoutError):
                 raise self._session.too_slow() from exc
             raise
@@ -163,7 +196,7 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  httpcore2's signature
-    ) -> httpcore2.AsyncNetworkStream:
+    ) -> AsyncAttestedStream:
         stream = self._stream
         async with contextlib.AsyncExitStack() as passed_over:
             with Search(self._session) as search:
@@ -178,7 +211,7 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
                         search.accepted()
                         return AsyncAttestedStream(stream, attested, self._session)
                     except BaseException as error:
-                        passed_over.push_async_callback(_close, stream)
+                        passed_over.push_async_callback(close_shielded, stream)
                         if not search.goes_on(error, peer):
                             raise
                     timeout = search.within(timeout)
@@ -202,7 +235,7 @@ class _UnattestedStream(httpcore2.AsyncNetworkStream):
     async def _ask(self, stream: httpcore2.AsyncNetworkStream, peer: Peer) -> Attested:
         nonce = self._session.nonce()
         exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
-        body = await _drive(exchange, stream)
+        body = await adrive(exchange, stream)
         return self._session.conclude(Bundle(peer, nonce, body))
 
     async def aclose(self) -> None:
@@ -221,6 +254,11 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
         self._session = session
         self._between_requests = True
         self._served = False
+
+    def rested(self) -> AsyncAttestedStream:
+        """As `AttestedStream.rested`."""
+        self._served = True
+        return self
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         reused, self._between_requests = self._served and not self._between_requests, True
@@ -255,26 +293,3 @@ class AsyncAttestedStream(httpcore2.AsyncNetworkStream):
         if info == "is_readable" and self._session.ending(self._attested):
             return True
         return self._stream.get_extra_info(info)
-
-
-async def _close(stream: httpcore2.AsyncNetworkStream) -> None:
-    # Shielded: a cancelled caller must not leave the connection open.
-    with anyio.CancelScope(shield=True):
-        await stream.aclose()
-
-
-async def _drive(exchange: handshake.Exchange, stream: httpcore2.AsyncNetworkStream) -> bytes:
-    received: bytes | None = None
-    try:
-        while True:
-            step = exchange.send(received)
-            if isinstance(step, handshake.Send):
-                await stream.write(step.data)
-                received = None
-            else:
-                received = await stream.read(step.max_bytes)
-    except StopIteration as done:
-        body: bytes = done.value
-        return body
-    except (httpcore2.NetworkError, ssl.SSLError) as exc:
-        raise UnreachableError("the connection broke while the server gave evidence") from exc

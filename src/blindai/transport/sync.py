@@ -10,6 +10,7 @@ import contextlib
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,8 +22,8 @@ from httpcore2 import SOCKET_OPTION
 from blindai.attestation.verifier import Attested
 from blindai.channel import handshake
 from blindai.channel.bundle import Bundle, Peer
-from blindai.errors import UnreachableError
 from blindai.transport import tls, tunnel
+from blindai.transport.driving import drive
 from blindai.transport.framing import (
     ClosedWhileIdle,
     check_request,
@@ -32,6 +33,7 @@ from blindai.transport.framing import (
     pool_options,
     translated,
 )
+from blindai.transport.kept import KeptStream
 from blindai.transport.refused import RefusedReplica
 from blindai.transport.search import Search
 from blindai.transport.session import FLIGHTS, Demands, Session
@@ -72,16 +74,22 @@ class AttestedTransport(httpx2.BaseTransport):
         """The replicas that were refused, and why; the newest last, and not without end."""
         return self.session.refused.listed()
 
-    def attest(self, *, connect_timeout_seconds: float) -> Attested:
-        """Attest one connection and close it. No request is sent, and the pool does not get it."""
-        origin = self.session.demands.origin
+    def attest(self, *, connect_timeout_seconds: float, keep: bool = False) -> Attested:
+        """Attest one connection; no request is sent. It is closed, or kept for the first request."""
         with translated():
-            stream = self._backend.connect_tcp(origin.host, origin.port, connect_timeout_seconds)
-            stream.start_tls(tls.client_context(), origin.host, connect_timeout_seconds).close()
+            stream = self._backend.attested(connect_timeout_seconds)
+        if keep:
+            self._backend.kept.append(stream)
+        else:
+            stream.close()
         return self.session.attested[0]
 
     def close(self) -> None:
-        self._pool.close()
+        try:
+            self._pool.close()
+        finally:
+            while self._backend.kept:
+                self._backend.kept.pop().close()
 
 
 class _Body(httpx2.SyncByteStream):
@@ -103,6 +111,14 @@ class _AttestingBackend(httpcore2.NetworkBackend):
         self._backend = httpcore2.SyncBackend()
         # One attestation at a time (a key): a cold burst of requests asks for one quote, not for one each.
         self._flights = tuple(threading.Lock() for _ in range(FLIGHTS))
+        # Attested before there was a request. A deque: two threads cannot take the same.
+        self.kept: deque[AttestedStream] = deque()
+
+    def attested(self, timeout: float) -> AttestedStream:
+        """Return a connection of the pool's kind that the pool does not know."""
+        origin = self._session.demands.origin
+        stream = self._unattested(origin.host, origin.port, timeout, None, None)
+        return stream.start_tls(tls.client_context(), origin.host, timeout)
 
     def connect_tcp(
         self,
@@ -112,6 +128,21 @@ class _AttestingBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
+        with contextlib.suppress(IndexError):
+            kept = self.kept.pop()
+            if not kept.get_extra_info("is_readable"):
+                return KeptStream(kept.rested())
+            kept.close()  # the server closed it, or its proof has ended
+        return self._unattested(host, port, timeout, local_address, socket_options)
+
+    def _unattested(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[SOCKET_OPTION] | None,
+    ) -> _UnattestedStream:
         dial = partial(self._dial, host, port, local_address, socket_options)
         deadline = time.monotonic() + self._session.demands.timeout_seconds
         return _UnattestedStream(dial(timeout, deadline), dial, self._session, self._flights)
@@ -140,7 +171,7 @@ class _AttestingBackend(httpcore2.NetworkBackend):
     def _tunnel(self, proxy: tunnel.Proxy, timeout: float | None, deadline: float) -> httpcore2.NetworkStream:
         stream = self._backend.connect_tcp(proxy.host, proxy.port, timeout)
         try:
-            _drive(tunnel.connect(self._session.demands.origin.host_header), stream, deadline, self._session)
+            drive(tunnel.connect(self._session.demands.origin.host_header), stream, deadline, self._session)
         except BaseException:
             stream.close()
             raise
@@ -164,7 +195,7 @@ class _UnattestedStream(httpcore2.NetworkStream):
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
+    ) -> AttestedStream:
         stream = self._stream
         with contextlib.ExitStack() as passed_over, Search(self._session) as search:
             while True:
@@ -202,7 +233,7 @@ class _UnattestedStream(httpcore2.NetworkStream):
     def _ask(self, stream: httpcore2.NetworkStream, peer: Peer, deadline: float) -> Attested:
         nonce = self._session.nonce()
         exchange = handshake.fetch_answer(self._session.demands.origin.host_header, nonce)
-        body = _drive(exchange, stream, deadline, self._session)
+        body = drive(exchange, stream, deadline, self._session)
         return self._session.conclude(Bundle(peer, nonce, body))
 
     def close(self) -> None:
@@ -221,6 +252,11 @@ class AttestedStream(httpcore2.NetworkStream):
         self._session = session
         self._between_requests = True
         self._served = False
+
+    def rested(self) -> AttestedStream:
+        """Return it, now that it has been open for a while: the peer may close it as a request is written."""
+        self._served = True
+        return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         reused, self._between_requests = self._served and not self._between_requests, True
@@ -251,28 +287,3 @@ class AttestedStream(httpcore2.NetworkStream):
         if info == "is_readable" and self._session.ending(self._attested):
             return True
         return self._stream.get_extra_info(info)
-
-
-def _drive(
-    exchange: handshake.Exchange, stream: httpcore2.NetworkStream, deadline: float, session: Session
-) -> bytes:
-    """Run the exchange over a stream within one total deadline, however slowly the peer drips."""
-    received: bytes | None = None
-    try:
-        while True:
-            step = exchange.send(received)
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise session.too_slow()
-            if isinstance(step, handshake.Send):
-                stream.write(step.data, remaining)
-                received = None
-            else:
-                received = stream.read(step.max_bytes, remaining)
-    except StopIteration as done:
-        body: bytes = done.value
-        return body
-    except httpcore2.TimeoutException as exc:
-        raise session.too_slow() from exc
-    except httpcore2.NetworkError as exc:
-        raise UnreachableError("the connection broke while the server gave evidence") from exc
