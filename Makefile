@@ -43,6 +43,7 @@ soak: dev ## what takes longer: every bit of every genuine sample, 1,000 times k
 
 bench: dev ## measure against the same work without attestation; raw JSON is kept
 	@.venv/bin/python bench/run.py $(ARGS)
+	@.venv/bin/python bench/challenges.py
 
 bench-verification: dev ## measure verification beside the bare signature checks, import time, install size
 	@.venv/bin/python bench/verification.py $(ARGS)

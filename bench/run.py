@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import http.client
 import json
 import os
 import platform
@@ -31,6 +30,7 @@ import blindai
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from bench import connecting  # noqa: E402
 from bench.models import resnet50  # noqa: E402
 from tests.models import mlp  # noqa: E402
 
@@ -57,7 +57,7 @@ def main() -> None:
         demands = {"policy": policy, "simulation": root}
         with blindai.connect(address, **demands) as client:
             results["predict"] = [predict(client, *case) for case in models.items()]
-        results["connect"] = connect(address, ready["port"], demands)
+        results["connect"] = connecting.measure(address, ready["port"], demands)
     report(results)
 
 
@@ -74,36 +74,6 @@ def predict(client, name, case):
         "attested": lambda: client.predict("bench", feed),
     }
     return {"what": name, **alternate(sides, repeats)}
-
-
-def connect(address, port, demands):
-    """A fresh TLS connection and one request: plain, and attested with full verification."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-
-    def plain():
-        connection = http.client.HTTPSConnection("localhost", port, context=context)
-        connection.request("GET", "/v2")
-        connection.getresponse().read()
-        connection.close()
-
-    def attested():
-        blindai.connect(address, **demands).close()
-
-    known = blindai.connect(address, **demands)
-
-    def reconnected():
-        known._send(_closing)  # noqa: SLF001  no public call closes its connection
-
-    from blindai.client import calls  # noqa: PLC0415
-
-    _closing = calls.Call("GET", "/v2", lambda _: None, {"Connection": "close"})
-    sides = {"plain_tls": plain, "connect_and_verify": attested, "known_key": reconnected}
-    result = {"what": "connect and one request", **alternate(sides, 20)}
-    known.close()
-    return [result]
 
 
 def alternate(sides, repeats):
@@ -177,7 +147,7 @@ def report(results):
     for row in (*results["predict"], *results["connect"]):
         print(row["what"])
         for side, milliseconds in row["p50_ms"].items():
-            print(f"  {side:20} {milliseconds:9.3f} ms   x {row['ratio'][side]:.3f}")
+            print(f"  {side:28} {milliseconds:9.3f} ms   x {row['ratio'][side]:.3f}")
     print(f"raw figures: {target.relative_to(HERE.parent)}")
 
 

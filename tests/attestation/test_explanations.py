@@ -145,3 +145,28 @@ def test_the_line_that_is_shown_accepts():
     assert lines == ['tcb_status = ["SWHardeningNeeded", "UpToDate"]', "allow_smt = true"]
     assert failed(with_lines(entry, *lines), machine) == []
     assert Reason.TCB_HARDENING_NEEDED in verdict.reasons
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        (
+            "ef" * 32,
+            (
+                f'under [operator]: spki_sha256 = ["{"ef" * 32}"], '
+                "only if you know that this key is your operator's"
+            ),
+        ),
+        (None, "no [operator] table: then any operator will do"),
+    ],
+)
+def test_another_operator_is_accepted_by_a_line_too(shown, line):
+    """With the condition under which anybody should write it."""
+    claims, entry = claims_of(MACHINES["sgx"]), entry_of(MACHINES["sgx"])
+    channel = dataclasses.replace(GOOD_CHANNEL, operator_spki_sha256=shown)
+    pinned = f'[operator]\nspki_sha256 = ["{OPERATOR}"]\n'
+    verdict = judged(TOP + entry + pinned, claims, channel)
+    assert f"this line in the policy would accept it: {line}" in explain(verdict)
+    text, _, _ = line.partition(", only")
+    table = text.replace("under [operator]: ", "[operator]\n") if shown else ""
+    assert judged(TOP + entry + table, claims, channel).accepted

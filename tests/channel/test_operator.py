@@ -126,6 +126,7 @@ def test_a_server_that_issues_its_own_certificate_is_its_own_operator_only(tdx):
     assert check_of(judged(tdx, own.issue(), own.pem)).found == own.pin
     error = refusal(lambda: judged(tdx, own.issue(), own.pem, HOST.pin))
     assert error.reason == Reason.OPERATOR_MISMATCH
+    assert "is it the right file?" in error.hint
     error = refusal(lambda: judged(tdx, own.certificate, own.pem))
     assert error.reason == Reason.OPERATOR_FORGED
 

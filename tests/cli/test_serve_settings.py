@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from blindai.cli import serve
 from blindai.cli.main import build_parser
+from tests.serving import server_environment
 
 KEY_ID = "2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90"
 FLAGS = {
@@ -194,3 +197,26 @@ def test_no_flag_has_a_default_of_its_own():
     """A default in the parser would win over the file."""
     arguments = build_parser().parse_args(["serve"])
     assert serve._flags(arguments) == {}
+
+
+HANGS_UP = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "blindai.server":
+            print("hung up", flush=True)
+            os.kill(os.getpid(), signal.SIGHUP)
+sys.meta_path.insert(0, Finder())
+from blindai.cli.main import main
+sys.exit(main(["serve", "--config", "/nonexistent"]))
+"""
+
+
+def test_a_sighup_before_the_server_is_even_imported():
+    """A tool that starts and reloads at once does not end it: it goes on, and says what is wrong."""
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS_UP],
+        capture_output=True, text=True, timeout=120, env=server_environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "hung up\n")
+    assert "/nonexistent" in done.stderr

@@ -188,6 +188,13 @@ def test_a_root_with_the_name_of_its_digest(verify, server, tdx):
     assert verify(server, root=f"sha256:{tdx.root_sha256}").returncode == 0
 
 
+def test_every_root_that_is_named_counts(verify, server, tdx):
+    """`--simulation-root` may be repeated: the last does not replace the others."""
+    others = ("--simulation-root", tdx.root_sha256, "--simulation-root", "cd" * 32)
+    assert verify(server, *others, root="00" * 32).returncode == 0
+    assert verify(server, *others[2:], root="00" * 32).returncode == 4
+
+
 def test_what_is_missing_is_said_in_flags(blindai):
     """The command line does not speak Python."""
     for verb in (("verify",), ("models", "list")):

@@ -36,7 +36,7 @@ def test_the_command_in_every_refusal_makes_good_files(tmp_path):
     folder.mkdir()
     with pytest.raises(UsageError) as caught:
         Operator.load(folder, now=NOW)
-    line = caught.value.hint.removeprefix("make both anew: ")
+    line = caught.value.hint.removeprefix("make both: ")
     assert line == command(folder)
     openssl(line)
     operator = Operator.load(folder, now=int(time.time()))

@@ -121,7 +121,7 @@ def server_now(server: RunningServer) -> RunningServer:
     [
         ("this is not TOML", "not reloaded, and going on as before"),
         ("[server]\nsimulation = true\nno_such_key = 1\n", "not reloaded, and going on as before"),
-        ("[server]\nsimulation = true\n", "stays so until it is restarted"),
+        ("[server]\nsimulation = true\n", "the last caller was taken out"),
     ],
 )
 def test_a_broken_file_changes_nothing(deployment: Deployment, text: str, says: str):
@@ -175,9 +175,10 @@ def test_a_server_with_callers_is_never_opened():
     """Leaving all callers out of the file would open the server: that is not for a signal to do."""
     callers = (CallerSettings(name="alice", role="owner", key_sha256=key_id("blindai_alice")),)
     closed = Settings(simulation=True, callers=callers)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="still accepted until a restart") as caught:
         merge(closed, Settings(simulation=True))
-    with pytest.raises(UsageError):
+    assert "put another caller in its place" in caught.value.hint
+    with pytest.raises(UsageError, match="started open to everybody"):
         merge(Settings(simulation=True), closed)
 
 

@@ -38,6 +38,7 @@ def test_no_other_server_opens_by_itself(settings: dict[str, Any]):
     """A forgotten setting must not let the network in; one that is said, does."""
     with pytest.raises(UsageError, match="no callers are configured") as caught:
         known_callers(Settings(**settings), ["localhost"])
+    assert "the settings file (--config)" in caught.value.hint
     assert "--open" in caught.value.hint
     opened = Settings(**settings, open=True)
     assert known_callers(opened, ["localhost"]).authenticate(None, NOW) == ANONYMOUS

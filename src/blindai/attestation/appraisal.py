@@ -169,7 +169,15 @@ def _operator(channel: ChannelFacts, policy: Policy) -> Check:
         )
     wanted = " or ".join(sorted(policy.operator_spki_sha256))
     if shown is None:
-        return Check("operator", Outcome.FAIL, "channel", "unknown", wanted, Reason.OPERATOR_UNKNOWN)
+        return Check(
+            "operator",
+            Outcome.FAIL,
+            "channel",
+            "unknown",
+            wanted,
+            Reason.OPERATOR_UNKNOWN,
+            "no [operator] table: then any operator will do",
+        )
     return judge(
         "operator",
         shown in policy.operator_spki_sha256,
@@ -177,6 +185,8 @@ def _operator(channel: ChannelFacts, policy: Policy) -> Check:
         source="channel",
         found=shown,
         expected=wanted,
+        accepted_by=f"under [operator]: spki_sha256 = {toml_list([shown])}, "
+        "only if you know that this key is your operator's",
     )
 
 

@@ -115,7 +115,8 @@ def unknown_root(vendor: str, trust: Trust) -> EvidenceForged:
         return EvidenceForged(
             Reason.ROOT_UNKNOWN,
             "the evidence does not end at the trusted simulation root",
-            hint="the server may have restarted: its simulation root changes at every start",
+            hint="the server may have restarted: its simulation root changes at every start; several "
+            "servers have one each",
         )
     return EvidenceForged(
         Reason.ROOT_UNKNOWN,

@@ -200,6 +200,8 @@ _HINTS = {
     "expected an upgrade",
     Reason.NAME_MISMATCH: "dial a name that the server lists, or start it with --name; the policy's names "
     "may list others than the one dialled",
+    Reason.OPERATOR_MISMATCH: "is it the right file? the operator may have changed keys: ask for the new "
+    "certificate by a way that you trust",
     Reason.OPERATOR_UNKNOWN: "the server shows no certificate of an operator; what `verify "
     "--save-certificate` wrote is the server's own, not an operator's",
     Reason.TEE_NOT_ACCEPTED: "the policy is for another kind of hardware: blindai policy show FILE",

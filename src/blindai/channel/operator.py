@@ -89,7 +89,7 @@ _CLOCK = "check this computer's clock, and the server's"
 def flaw_of(certificate: x509.Certificate) -> str:
     """Return why this certificate cannot be an operator's, dates aside; "" if it can."""
     try:
-        if not _sound_key(certificate):
+        if not sound_key(certificate.public_key()):
             return f"has a key that is neither RSA of {MIN_RSA_BITS} bits or more, P-256, P-384 nor Ed25519"
         authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         if _unjudged(certificate):
@@ -122,8 +122,8 @@ def _certificate(stapled: Any) -> x509.Certificate:
     return certificate
 
 
-def _sound_key(certificate: x509.Certificate) -> bool:
-    key = certificate.public_key()
+def sound_key(key: object) -> bool:
+    """Return whether an operator's public key is of a kind and size that clients take."""
     if isinstance(key, rsa.RSAPublicKey):
         return key.key_size >= MIN_RSA_BITS  # OpenSSL itself bounds them from above
     if isinstance(key, ec.EllipticCurvePublicKey):

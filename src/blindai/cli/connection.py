@@ -82,9 +82,10 @@ def add_demands(parser: argparse.ArgumentParser) -> None:
     )
     demands.add_argument(
         "--simulation-root",
+        action="append",
         metavar="ROOT",
         help="accept the simulation with this root, also in a bundle: PEM file or SHA-256, "
-        "as `blindai serve` printed it",
+        "as `blindai serve` printed it; may be repeated",
     )
     demands.add_argument(
         "--certificate", metavar="FILE", help="the operator's certificate (PEM), which the server must show"
@@ -179,9 +180,9 @@ def check_demands(arguments: argparse.Namespace, *, bundle: bool = False) -> Non
         )
 
 
-def simulation(arguments: argparse.Namespace) -> bool | str:
+def simulation(arguments: argparse.Namespace) -> bool | list[str]:
     """Return what `simulation=` is: an empty root is an error later, and never "any root"."""
-    chosen: bool | str = (
+    chosen: bool | list[str] = (
         arguments.simulation if arguments.simulation_root is None else arguments.simulation_root
     )
     return chosen

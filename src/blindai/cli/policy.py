@@ -45,8 +45,9 @@ def _add_init(actions: Verbs) -> None:
     parser.add_argument("--simulation", action="store_true", help="the server is simulated, on this machine")
     parser.add_argument(
         "--simulation-root",
+        action="append",
         metavar="ROOT",
-        help="the server is simulated with this root: PEM file or SHA-256",
+        help="the server is simulated with this root: PEM file or SHA-256; may be repeated",
     )
     parser.add_argument(
         "--out", metavar="FILE", help="write the policy to this file, which may not exist yet"

@@ -47,8 +47,10 @@ def _add_verify(actions: Verbs) -> None:
     demands.add_argument("--policy", metavar="FILE", help="policy file; `blindai measure` prints one")
     demands.add_argument(
         "--simulation-root",
+        action="append",
         metavar="ROOT",
-        help="accept the simulation with this root: PEM file or SHA-256, as `blindai serve` printed it",
+        help="accept the simulation with this root: PEM file or SHA-256, as `blindai serve` printed it; may "
+        "be repeated",
     )
     demands.add_argument(
         "--certificate",

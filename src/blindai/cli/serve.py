@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,11 @@ def _add_settings(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    # First: the imports below take seconds on a busy machine, and a tool that starts and reloads at once
+    # would end the server by it. Everything is being read anyway. Windows has no such signal.
+    if hasattr(signal, "SIGHUP") and not arguments.check_config:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     def load() -> Loaded:
         return server_settings.load(arguments.config, _flags(arguments), arguments.model)
 

@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx2
 
 from blindai.client import calls, http, upload
-from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, demands
+from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, SimulationLike, demands
 from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.sync import DEFAULT_TIMEOUT_SECONDS
@@ -30,7 +30,7 @@ async def aconnect(  # noqa: PLR0913  those of `connect`
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     api_key: http.ApiKey | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
@@ -39,25 +39,23 @@ async def aconnect(  # noqa: PLR0913  those of `connect`
     attempts: int = DEFAULT_ATTEMPTS,
 ) -> AsyncClient:
     """Connect and verify; arguments and errors are those of `connect`."""
-    client = AsyncClient(
-        AsyncAttestedTransport(
-            demands(
-                address,
-                policy=policy,
-                certificate=certificate,
-                simulation=simulation,
-                floors=floors,
-                attestation_timeout_seconds=attestation_timeout_seconds,
-                proxy=proxy,
-                attempts=attempts,
-            ),
+    transport = AsyncAttestedTransport(
+        demands(
+            address,
+            policy=policy,
+            certificate=certificate,
+            simulation=simulation,
+            floors=floors,
+            attestation_timeout_seconds=attestation_timeout_seconds,
             proxy=proxy,
+            attempts=attempts,
         ),
-        api_key=api_key,
-        timeout_seconds=timeout_seconds,
+        proxy=proxy,
     )
+    client = AsyncClient(transport, api_key=api_key, timeout_seconds=timeout_seconds)
     try:
-        await client.server()
+        with http.translated(transport.session.demands.origin):
+            await transport.attest(connect_timeout_seconds=http.connect_seconds(timeout_seconds))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await client.aclose()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS, Deman
 
 PolicyLike = Policy | str | os.PathLike[str]
 PathLike = str | os.PathLike[str]
+SimulationLike = bool | PathLike | Sequence[PathLike]
+"""Whether a simulation is accepted, and which: any (True, on this machine), or those of one or more roots."""
 DEFAULT_ATTEMPTS = 8
 MAX_ATTEMPTS = 16
 NO_POLICY = (
@@ -39,7 +43,7 @@ def demands(  # noqa: PLR0913  those of `connect`
     *,
     policy: PolicyLike | None,
     certificate: PathLike | None,
-    simulation: bool | PathLike,
+    simulation: SimulationLike,
     floors: FloorsLike = True,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
@@ -64,7 +68,7 @@ def demands(  # noqa: PLR0913  those of `connect`
 
 
 def policy_and_trust(
-    *, policy: PolicyLike | None, certificate: PathLike | None, simulation: bool | PathLike
+    *, policy: PolicyLike | None, certificate: PathLike | None, simulation: SimulationLike
 ) -> tuple[Policy, Trust]:
     """Return what is demanded of any evidence, live or from a file, or raise UsageError."""
     if policy is None and simulation is False:
@@ -97,40 +101,59 @@ def _policy(policy: PolicyLike | None) -> Policy:
         return policy
     if isinstance(policy, str) and "\n" in policy:
         raise UsageError("policy= is a file", hint="for a text: blindai.Policy.from_toml(text)")
-    return Policy.from_toml(policy_text(policy))
+    return _loaded(policy_text(policy))
 
 
-def _trust(simulation: bool | PathLike) -> Trust:
+# By its text: whoever connects often reads the same file, and what a text demands does not change.
+@functools.lru_cache(maxsize=8)
+def _loaded(text: str) -> Policy:
+    return Policy.from_toml(text)
+
+
+def _trust(simulation: SimulationLike) -> Trust:
     if simulation is False:
         return ProductionTrust()
     if simulation is True:
         return StapledSimulationTrust()
-    text = os.fspath(simulation)
+    roots = simulation if isinstance(simulation, list | tuple) else [simulation]
+    return SimulationTrust(digits for root in roots for digits in _fingerprints(root))
+
+
+def _fingerprints(root: object) -> Iterator[str]:
+    """Yield the digits that a text says, or those of every certificate in the file that it names."""
+    if not isinstance(root, str | os.PathLike):
+        raise UsageError(f"a simulation root is a text or a path, not {type(root).__name__}", hint=_ROOTS)
+    text = os.fspath(root)
     digits = text.lower().removeprefix("sha256:").replace(":", "")
     if len(digits) == 64 and set(digits) <= set("0123456789abcdef"):
-        return SimulationTrust([digits])
+        yield digits
+        return
     if not os.path.exists(text):  # noqa: PTH110  takes any text, however long
         raise UsageError(
             f"the simulation root is neither a file nor 64 hexadecimal digits: {text}",
             hint="`blindai serve --simulation` prints the digits; its --save-root FILE saves the file",
         )
-    return SimulationTrust([fingerprint(_certificate(text, "the simulation root"))])
+    # All of them: who joins the roots of several servers in a file means each.
+    yield from map(fingerprint, _certificates(text, "the simulation root"))
+
+
+_ROOTS = "simulation= is True, a PEM file, 64 hexadecimal digits, or a list of such files and digits"
 
 
 def _with_operator(policy: Policy, certificate: PathLike | None) -> Policy:
     """`certificate=` and `[operator]` both pin the operator's key; given both, both must hold."""
     if certificate is None:
         return policy
-    pinned = operator.spki_sha256(_certificate(certificate, "the operator's certificate"))
+    pinned = operator.spki_sha256(_certificates(certificate, "the operator's certificate")[0])
     if policy.operator_spki_sha256 and pinned not in policy.operator_spki_sha256:
         raise UsageError("certificate= (--certificate) is of another operator than the policy's [operator]")
     return replace(policy, operator_spki_sha256=frozenset({pinned}))
 
 
-def _certificate(path: PathLike, what: str) -> x509.Certificate:
+def _certificates(path: PathLike, what: str) -> list[x509.Certificate]:
     data = _read(path, what)
     try:
-        return x509.load_pem_x509_certificate(data)
+        return x509.load_pem_x509_certificates(data)
     except ValueError as exc:
         raise UsageError(f"{what} is not a PEM certificate: {os.fspath(path)}") from exc
 

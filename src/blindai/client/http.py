@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx2
 
 from blindai.client.exchange import Reply
@@ -50,7 +52,12 @@ def timeout(seconds: float) -> httpx2.Timeout:
     """
     if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
         raise UsageError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_SECONDS:.0f} seconds")
-    return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
+    return httpx2.Timeout(seconds, connect=connect_seconds(seconds))
+
+
+def connect_seconds(seconds: float) -> float:
+    """Return how long connecting may take where each wait for the server may take `seconds`."""
+    return min(seconds, CONNECT_TIMEOUT_SECONDS)
 
 
 def reply(response: httpx2.Response, receipt: AnswerReceipt | None) -> Reply:
@@ -77,6 +84,11 @@ def translated(origin: Origin) -> Iterator[None]:
     except (httpx2.RemoteProtocolError, httpx2.DecodingError) as exc:
         raise ResponseError(f"{origin.url} broke off its response or sent none") from exc
     except httpx2.ConnectError as exc:
+        if _was_closed(exc):
+            raise UnreachableError(
+                f"{origin.url} closed the connection before TLS began",
+                hint="a balancer without a healthy server behind it does that",
+            ) from exc
         if "SSL" in str(exc) or "TLS" in str(exc):
             raise UnreachableError(
                 f"{origin.url} does not speak TLS 1.3", hint="is it a BlindAI server, and is that its port?"
@@ -90,6 +102,19 @@ def translated(origin: Origin) -> Iterator[None]:
         raise UsageError(
             "this client is closed", hint="connect again, or stay within the `with` block"
         ) from exc
+
+
+_CLOSED = (ssl.SSLEOFError, ConnectionResetError, anyio.EndOfStream, anyio.BrokenResourceError)
+
+
+def _was_closed(error: BaseException) -> bool:
+    """Whether somebody took the connection and dropped it: httpx2 says so by what it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _CLOSED):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _unreachable(origin: Origin, exc: Exception) -> UnreachableError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from blindai.channel import proven, refusal
 from blindai.channel.proof import MAX_PROOF_BYTES, Proof
 from blindai.channel.proven import Body, Proven
-from blindai.client.demands import PathLike, PolicyLike, policy_and_trust
+from blindai.client.demands import PathLike, PolicyLike, SimulationLike, policy_and_trust
 from blindai.client.moment import Moment, unix_seconds
 from blindai.client.verification import hint_at_files
 from blindai.errors import AttestationError, UsageError
@@ -29,7 +29,7 @@ def verify_receipt(  # noqa: PLR0913  keywords, each of them one demand
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     at: Moment | None = None,
     request_body: BodySource | None = None,
     response_body: BodySource | None = None,

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from blindai.client import calls, http, upload
-from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, demands
+from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, SimulationLike, demands
 from blindai.client.floors import FloorsLike
 from blindai.client.prediction import Prediction, UploadedModel
 from blindai.client.verified import VerifiedServer
@@ -29,7 +29,7 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     api_key: http.ApiKey | None = None,
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
@@ -43,8 +43,9 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     policy: a policy file, or a loaded `Policy`; required unless `simulation` is given.
     certificate: the operator's certificate (PEM file); the server must show that its key issued the
         certificate of the connection.
-    simulation: the root that `blindai serve --simulation` printed (PEM file or SHA-256 fingerprint), or
-        True to take the root that the server staples, from loopback addresses only.
+    simulation: the root that `blindai serve --simulation` printed (PEM file or SHA-256 fingerprint), or a
+        list of those of several servers; a file may hold several too. Or True to take the root that the
+        server staples, from loopback addresses only.
     api_key: an API key or a token, sent to the attested server only; or a function that returns the one of
         the moment, called for every request: for tokens that end.
     proxy: an `http://` CONNECT proxy; environment variables never set one.
@@ -59,25 +60,23 @@ def connect(  # noqa: PLR0913  keywords, each of them one demand
     Raises AttestationError if the server is not what the policy demands (of several, the first that was
     refused), UnreachableError if it cannot be reached, UsageError for arguments that do not make sense.
     """
-    client = Client(
-        AttestedTransport(
-            demands(
-                address,
-                policy=policy,
-                certificate=certificate,
-                simulation=simulation,
-                floors=floors,
-                attestation_timeout_seconds=attestation_timeout_seconds,
-                proxy=proxy,
-                attempts=attempts,
-            ),
+    transport = AttestedTransport(
+        demands(
+            address,
+            policy=policy,
+            certificate=certificate,
+            simulation=simulation,
+            floors=floors,
+            attestation_timeout_seconds=attestation_timeout_seconds,
             proxy=proxy,
+            attempts=attempts,
         ),
-        api_key=api_key,
-        timeout_seconds=timeout_seconds,
+        proxy=proxy,
     )
+    client = Client(transport, api_key=api_key, timeout_seconds=timeout_seconds)
     try:
-        client.server()
+        with http.translated(transport.session.demands.origin):
+            transport.attest(connect_timeout_seconds=http.connect_seconds(timeout_seconds), keep=True)
     except BaseException:
         client.close()
         raise

@@ -7,7 +7,7 @@ Give such a client no `mounts=`: httpx2 would send the requests they match aroun
 
 from __future__ import annotations
 
-from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, demands
+from blindai.client.demands import DEFAULT_ATTEMPTS, PathLike, PolicyLike, SimulationLike, demands
 from blindai.client.floors import FloorsLike
 from blindai.transport.aio import AsyncAttestedTransport
 from blindai.transport.session import DEFAULT_ATTESTATION_TIMEOUT_SECONDS
@@ -19,7 +19,7 @@ def attested_transport(  # noqa: PLR0913  those of `connect`
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
     floors: FloorsLike = True,
@@ -47,7 +47,7 @@ def async_attested_transport(  # noqa: PLR0913  those of `connect`
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
     proxy: str | None = None,
     floors: FloorsLike = True,

@@ -20,7 +20,14 @@ from blindai.attestation.verdict import Verdict
 from blindai.channel import handshake, refusal
 from blindai.channel.bundle import MAX_BUNDLE_BYTES, Bundle
 from blindai.client import http
-from blindai.client.demands import PathLike, PolicyLike, demands, kept_floors, policy_and_trust
+from blindai.client.demands import (
+    PathLike,
+    PolicyLike,
+    SimulationLike,
+    demands,
+    kept_floors,
+    policy_and_trust,
+)
 from blindai.client.floors import FloorsLike
 from blindai.client.moment import Moment, unix_seconds
 from blindai.errors import AttestationError, BlindAIError, Reason, UnreachableError, UsageError
@@ -65,7 +72,7 @@ def verify(
     *,
     policy: PolicyLike | None = None,
     certificate: PathLike | None = None,
-    simulation: bool | PathLike = False,
+    simulation: SimulationLike = False,
     at: Moment | None = None,
     floors: FloorsLike | None = None,
     attestation_timeout_seconds: float = DEFAULT_ATTESTATION_TIMEOUT_SECONDS,
@@ -104,7 +111,7 @@ def judge(
     *,
     policy: PolicyLike | None,
     certificate: PathLike | None,
-    simulation: bool | PathLike,
+    simulation: SimulationLike,
     at: Moment | None,
     floors: FloorsLike | None,
     attestation_timeout_seconds: float,

@@ -1,7 +1,7 @@
 """The operator's certificate and key, which issue the certificates of this server's identities (design 4.6).
 
 They come from a folder of the operator's, as one openssl command makes them. What a client would refuse, or a
-plain TLS client could not use, is refused here, at the start, with the command that makes good ones.
+plain TLS client could not use, is refused here, at the start, with the command that mends it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from blindai.attestation.times import shown
-from blindai.channel.operator import MAX_CERTIFICATE_BYTES, flaw_of
+from blindai.channel.operator import MAX_CERTIFICATE_BYTES, flaw_of, sound_key
 from blindai.errors import UsageError
+from blindai.server import secret_file
 
 CERTIFICATE_FILE = "host_server.pem"
 KEY_FILE = "host_server.key"
@@ -44,15 +45,26 @@ class Operator:
     @classmethod
     def load(cls, folder: Path, *, now: int) -> Operator:
         """Read the two files of `folder`, or raise UsageError for what clients could not accept at `now`."""
-        paths = folder / CERTIFICATE_FILE, folder / KEY_FILE
-        hint = f"make both anew: {command(folder)}"
-        certificate = _certificate(paths[0], hint)
-        _check_certificate(paths[0], certificate, hint)
-        _check_dates(paths[0], certificate, now, hint)
-        key = _key(paths[1], hint)
+        try:
+            return cls._checked(folder / CERTIFICATE_FILE, folder / KEY_FILE, now)
+        except UsageError as exc:
+            if exc.hint:
+                raise
+            raise UsageError(str(exc), hint=_mending(folder)) from exc.__cause__
+
+    @classmethod
+    def _checked(cls, certificate_file: Path, key_file: Path, now: int) -> Operator:
+        certificate = _certificate(certificate_file)
+        _check_certificate(certificate_file, certificate)
+        _check_dates(certificate_file, certificate, now)
+        key = _key(key_file)
         if key.public_key() != certificate.public_key():
-            raise UsageError(f"{paths[1]} is not the key of {paths[0]}", hint=hint)
-        return cls(certificate, key, _warnings(paths[0], certificate, now))
+            raise UsageError(
+                f"{key_file} is not the key of {certificate_file}",
+                hint="clients pin the key: if it is the right one, make it a certificate: "
+                + renewal(key_file.parent),
+            )
+        return cls(certificate, key, _warnings(certificate_file, certificate, now))
 
     @property
     def certificate_pem(self) -> str:
@@ -77,15 +89,52 @@ class Operator:
 def command(folder: Path) -> str:
     """Return the openssl command that makes both files in `folder`, good for a year."""
     return (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 "
-        '-subj "/O=Example Ltd/CN=BlindAI operator" '
-        "-addext keyUsage=critical,keyCertSign,cRLSign "
-        f"-keyout {quote(str(folder / KEY_FILE))} -out {quote(str(folder / CERTIFICATE_FILE))}"
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+        f"-keyout {quote(str(folder / KEY_FILE))} {_certificate_options(folder)}"
     )
 
 
-def _certificate(path: Path, hint: str) -> x509.Certificate:
-    data = _read(path, hint)
+def renewal(folder: Path) -> str:
+    """Return the openssl command that makes a new certificate for the key in `folder`, good for a year."""
+    return f"openssl req -x509 -new -key {quote(str(folder / KEY_FILE))} {_certificate_options(folder)}"
+
+
+def _certificate_options(folder: Path) -> str:
+    return (
+        '-days 365 -subj "/O=Example Ltd/CN=BlindAI operator" '
+        f"-addext keyUsage=critical,keyCertSign,cRLSign -out {quote(str(folder / CERTIFICATE_FILE))}"
+    )
+
+
+def _mending(folder: Path) -> str:
+    """Return what mends the two files. A key is never written over: clients pin it, and refuse any other."""
+    path = folder / KEY_FILE
+    if _is_usable(path):
+        return f"a new certificate for the same key, which clients pin: {renewal(folder)}"
+    if not os.path.lexists(folder):
+        return f"make both: mkdir -p {quote(str(folder))} && {command(folder)}"
+    anew = "or make both anew, and clients have to pin that: "
+    if os.path.lexists(path):
+        aside = f"mv --backup=numbered {quote(str(path))} {quote(f'{path}.old')}"
+        return f"put the right key there; {anew}{aside} && {command(folder)}"
+    if os.path.lexists(folder / CERTIFICATE_FILE):
+        return f"put the key back; {anew}{command(folder)}"
+    return f"make both: {command(folder)}"
+
+
+def _is_usable(path: Path) -> bool:
+    """Whether openssl makes a certificate with this key that is taken; of an encrypted one it is assumed."""
+    try:
+        data = _read(path)
+        if b"ENCRYPTED" in data:
+            return True
+        return sound_key(load_pem_private_key(data, password=None).public_key())
+    except (UsageError, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    data = _read(path)
     if b"PRIVATE KEY" in data:
         # Clients are given this file.
         raise UsageError(f"{path} holds a private key", hint=f"it belongs into {KEY_FILE} alone")
@@ -101,25 +150,23 @@ def _certificate(path: Path, hint: str) -> x509.Certificate:
     except (x509.InvalidVersion, ValueError) as exc:
         if isinstance(exc, UsageError):
             raise
-        raise UsageError(f"{path} is not a PEM certificate", hint=hint) from exc
+        raise UsageError(f"{path} is not a PEM certificate") from exc
     return certificate
 
 
-def _check_certificate(path: Path, certificate: x509.Certificate, hint: str) -> None:
+def _check_certificate(path: Path, certificate: x509.Certificate) -> None:
     if certificate.version is x509.Version.v1:
-        raise UsageError(
-            f"{path} is an X.509 v1 certificate, without extensions: no authority's (CA:TRUE)", hint=hint
-        )
+        raise UsageError(f"{path} is an X.509 v1 certificate, without extensions: no authority's (CA:TRUE)")
     flaw = flaw_of(certificate)
     if flaw:
-        raise UsageError(f"{path} {flaw}", hint=hint)
+        raise UsageError(f"{path} {flaw}")
     if not list(certificate.subject):
-        raise UsageError(f"{path} has an empty subject, and strict clients refuse such an issuer", hint=hint)
+        raise UsageError(f"{path} has an empty subject, and strict clients refuse such an issuer")
     if len(certificate.public_bytes(Encoding.PEM)) > MAX_CERTIFICATE_BYTES:
         raise UsageError(f"{path} is larger than the {MAX_CERTIFICATE_BYTES} bytes that clients read")
 
 
-def _check_dates(path: Path, certificate: x509.Certificate, now: int, hint: str) -> None:
+def _check_dates(path: Path, certificate: x509.Certificate, now: int) -> None:
     begins, ends = _seconds(certificate.not_valid_before_utc), _seconds(certificate.not_valid_after_utc)
     if now < begins:
         raise UsageError(
@@ -127,63 +174,59 @@ def _check_dates(path: Path, certificate: x509.Certificate, now: int, hint: str)
             hint="check this computer's clock",
         )
     if now >= ends:
-        raise UsageError(f"{path} ended at {shown(ends)}, the clock says {shown(now)}", hint=hint)
+        raise UsageError(f"{path} ended at {shown(ends)}, the clock says {shown(now)}")
     if ends - now < MIN_LEFT_SECONDS:
         raise UsageError(
             f"{path} ends at {shown(ends)}, too soon: the server's keys end with it and need "
-            f"{MIN_LEFT_SECONDS // 60} minutes at least",
-            hint=hint,
+            f"{MIN_LEFT_SECONDS // 60} minutes at least"
         )
 
 
-def _key(path: Path, hint: str) -> OperatorKey:
-    data = _read(path, hint, secret=True)
+def _key(path: Path) -> OperatorKey:
+    data = _read(path, secret=True)
     if b"ENCRYPTED" in data:
         raise UsageError(
             f"{path} is encrypted, and nobody types its passphrase when the server starts",
-            hint=f"openssl pkey -in {path} -out {path}.plain, then put that in its place; or {hint}",
+            hint=f"openssl pkey -in {quote(str(path))} -out {quote(f'{path}.plain')}, "
+            "then put that in its place",
         )
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise UsageError(f"{path} is not a PEM private key", hint=hint) from exc
+        raise UsageError(f"{path} is not a PEM private key") from exc
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-        raise UsageError(f"{path} is neither RSA, P-256, P-384 nor Ed25519", hint=hint)
+        raise UsageError(f"{path} is neither RSA, P-256, P-384 nor Ed25519")
     return key
 
 
-def _read(path: Path, hint: str, *, secret: bool = False) -> bytes:
+def _read(path: Path, *, secret: bool = False) -> bytes:
     """Return a plain file's bytes. Links are followed: whoever renews certificates swaps them by one."""
     try:
         # A pipe in its place does not keep the server waiting.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path} is not a plain file", hint=hint)
+                raise UsageError(f"{path} is not a plain file")
             if secret:
-                _check_secret(path, status)
+                secret_file.check(path, status)
             data = file.read(MAX_FILE_BYTES + 1)
+    except PermissionError as exc:
+        raise UsageError(
+            f"{path} cannot be read: {exc.strerror}",
+            hint=f"let the server's user read it (uid {os.geteuid()})",
+        ) from exc
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}", hint=hint) from exc
+        raise UsageError(f"{path} cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes", hint=hint)
+        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
     return data
-
-
-def _check_secret(path: Path, status: os.stat_result) -> None:
-    """Refuse a key that other users can read or replace; root's may be shared with a group of this user."""
-    by_root = status.st_uid == 0 and os.geteuid() != 0
-    if status.st_uid != os.geteuid() and not by_root:
-        raise UsageError(f"{path} belongs to another user", hint=f"chown {os.geteuid()} {path}")
-    if status.st_mode & (0o037 if by_root else 0o077):
-        raise UsageError(f"{path} is open to other users", hint=f"chmod {'640' if by_root else '600'} {path}")
 
 
 def _warnings(path: Path, certificate: x509.Certificate, now: int) -> tuple[str, ...]:
     found = []
     ends = _seconds(certificate.not_valid_after_utc)
     if ends - now < WARNED_SECONDS:
-        found.append(f"{path} ends at {shown(ends)}: put a new one in its place and send SIGHUP")
+        found.append(f"{path} ends at {shown(ends)}: make a new one for the same key, and send SIGHUP")
     try:
         certificate.extensions.get_extension_for_class(x509.KeyUsage)
     except x509.ExtensionNotFound:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from blindai.errors import BlindAIError, UsageError
-from blindai.server import environment
+from blindai.server import environment, folders
 from blindai.server.operator import Operator
 from blindai.server.published import published_policy
 from blindai.server.settings import ModelSettings, Settings
@@ -58,6 +58,7 @@ def _check_collateral(settings: Settings) -> None:
 def _check_store(settings: Settings) -> None:
     if settings.store_key is not None:
         open_source(settings.store_key, simulation=settings.simulation)
+        _check_key_folder(settings.store_key)
     if settings.store_path is None:
         return
     folder = Path(settings.store_path)
@@ -67,8 +68,15 @@ def _check_store(settings: Settings) -> None:
     needed = folder if folder.exists() else folder.parent
     if not needed.is_dir():
         raise UsageError(f"[store] path: there is no folder {needed}")
-    if not os.access(needed, os.R_OK | os.W_OK | os.X_OK):
+    if not folders.can_be_written(needed):
         raise UsageError(f"[store] path: {needed} cannot be written to")
+
+
+def _check_key_folder(key: str) -> None:
+    """A key in a file, sealed or in clear, is made on first use; the folder of that file is not."""
+    path = key.partition(":")[2]
+    if path and not (folder := Path(path).parent).is_dir():
+        raise UsageError(f"[store] key: there is no folder {folder}", hint="make it first, or mend the path")
 
 
 def _check_model(settings: Settings, model: ModelSettings) -> None:

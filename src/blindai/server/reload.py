@@ -100,10 +100,17 @@ class Reload:
 
 def merge(current: Settings, wanted: Settings) -> Settings:
     """Return the settings of now with what takes effect of the ones wanted. Raises UsageError."""
-    if is_open(current) != is_open(wanted):
+    # The keys promise who may upload.
+    if is_open(wanted) and not is_open(current):
         raise UsageError(
-            "a server that is open to everybody, or to callers, stays so until it is restarted",
-            hint="its keys promise who may upload",
+            "the last caller was taken out, and nobody else is left who may call: the callers of before are "
+            "still accepted until a restart",
+            hint="put another caller in its place and send SIGHUP again, or stop the server",
+        )
+    if is_open(current) and not is_open(wanted):
+        raise UsageError(
+            "there are callers now, and the server was started open to everybody",
+            hint="it stays so until it is restarted",
         )
     return dataclasses.replace(current, **{name: getattr(wanted, name) for name in TAKES_EFFECT})
 

@@ -21,7 +21,8 @@ def known_callers(settings: Settings, names: Sequence[str]) -> Callers:
     if not configured and not settings.open and not _is_simulation_at_home(settings):
         raise UsageError(
             "no callers are configured: whoever connects could upload, replace and delete models",
-            hint="make a key with `blindai keys new --name alice` and put what it prints in blindai.toml; or "
+            hint="make a key with `blindai keys new --name alice` and put what it prints into the "
+            "settings file (--config); or "
             "say --open, if that is what you want",
         )
     if configured and settings.open:

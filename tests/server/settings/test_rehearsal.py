@@ -70,6 +70,11 @@ def test_every_problem_is_said_at_once(tmp_path):
         ),
         ({"jwt": JwtSettings("/nowhere/keys.json", "https://issuer.example")}, "JWKS"),
         ({"store_path": "/nowhere/store", "store_key": "file:/key"}, "there is no folder /nowhere"),
+        ({"store_path": "/proc/store", "store_key": "file:/key"}, "/proc cannot be written to"),
+        ({"store_path": "/", "store_key": "file:/nowhere/key"}, "[store] key: there is no folder /nowhere"),
+        ({"store_path": "/", "store_key": "vtpm:/nowhere/key"}, "[store] key: there is no folder /nowhere"),
+        ({"collateral_path": "/proc/nope"}, "[collateral] path: /proc cannot be written to"),
+        ({"collateral_amd_url": "azure"}, "[collateral] amd_url: "),
         ({"store_path": "/", "store_key": "snip"}, "none of those that exist (did you mean snp?)"),
         ({"store_path": "/", "store_key": "file:key"}, "needs the absolute path"),
         (

@@ -86,6 +86,7 @@ def test_the_api_key_is_sent(settings, machine, pcs, tmp_path):
     """From its file, to the PCCS, and to no log."""
     file = tmp_path / "key"
     file.write_text("CANARY-KEY\n")
+    file.chmod(0o600)
     chosen = settings(collateral_intel_url=pcs.url, collateral_intel_api_key_file=str(file))
     source = choose.source_for(machine, chosen, trust=TRUST)
     source.gather(machine.evidence(NOTHING), now=now(), anew=False)
@@ -243,6 +244,7 @@ def test_settings_that_can_work(settings, tmp_path, machine):
     """Defaults, and everything set; nothing is made on the disk."""
     key = tmp_path / "key"
     key.write_text("key")
+    key.chmod(0o600)
     choose.check(Settings())
     choose.check(
         settings(
@@ -258,12 +260,15 @@ def test_settings_that_can_work(settings, tmp_path, machine):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"collateral_intel_url": "http://pccs.example.org"}, r"\[collateral\] intel_url.*not https"),
+        ({"collateral_intel_url": "http://pccs.example.org"}, r"^\[collateral\] intel_url: .*not https"),
         ({"collateral_intel_url": "pccs"}, r"\[collateral\] intel_url"),
         ({"collateral_amd_url": "http://169.254.169.254/metadata"}, r"\[collateral\] amd_url.*not https"),
         ({"collateral_amd_url": "azure"}, r"\[collateral\] amd_url"),
         ({"collateral_intel_api_key_file": "/nonexistent"}, "intel_api_key_file: cannot read"),
-        ({"collateral_intel_api_key_file": "/dev/null"}, "the API key is empty"),
+        (
+            {"collateral_intel_api_key_file": "/dev/null"},
+            r"^\[collateral\] intel_api_key_file: the API key is empty",
+        ),
         ({"collateral_intel_api_key_file": "/dev/zero"}, "too large for a key"),
         ({"collateral_intel_api_key_file": "KEY"}, "does not hold a key"),
         ({"collateral_tls_ca": "/nonexistent"}, r"\[collateral\] tls_ca"),
@@ -276,9 +281,31 @@ def test_settings_that_cannot_work_are_said_by_name(settings, tmp_path, changes,
     """Before the server starts, with the key of the file."""
     key = tmp_path / "KEY"
     key.write_bytes(b"\xff\xfe")
+    key.chmod(0o600)
     changes = {name: str(key) if value == "KEY" else value for name, value in changes.items()}
     with pytest.raises(UsageError, match=said):
         choose.check(settings(**changes))
+
+
+@pytest.mark.parametrize("url", ["azure", "kds", "http://169.254.169.254/metadata", "https://["])
+def test_the_hint_about_amds_service_is_about_amds(settings, url):
+    """An example of theirs, and the word for Azure, where the host's own service has the certificates."""
+    with pytest.raises(UsageError, match=r"^\[collateral\] amd_url: ") as caught:
+        choose.check(settings(collateral_amd_url=url))
+    assert caught.value.hint == "e.g. https://kdsintf.amd.com; on Azure: azure-thim"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o644, 0o640])
+def test_an_api_key_that_others_can_read_is_refused(settings, tmp_path, mode):
+    """As the TLS key is, and with the line that mends it."""
+    key = tmp_path / "key"
+    key.write_text("key")
+    key.chmod(mode)
+    with pytest.raises(
+        UsageError, match=r"^\[collateral\] intel_api_key_file: .* is open to other users"
+    ) as caught:
+        choose.check(settings(collateral_intel_api_key_file=str(key)))
+    assert caught.value.hint == f"chmod 600 {key}"
 
 
 def test_a_folder_that_may_not_be_written_is_said(settings, tmp_path, monkeypatch):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from blindai.errors import UsageError
-from blindai.server.doctor import seen
+from blindai.server import folders
 from blindai.server.doctor.report import Check, Status
 from blindai.server.settings import Settings, load_settings
 
@@ -56,10 +55,10 @@ def _collateral(settings: Settings, cache_folder: Callable[[], Path]) -> Check:
         folder = Path(settings.collateral_path) if settings.collateral_path else cache_folder()
     except RuntimeError:
         return Check(name, Status.WARNING, "this user has no home folder", _NAME_FOLDER)
-    there = next(path for path in (folder, *folder.absolute().parents) if seen.is_there(path))
+    there = folders.first_there(folder)
     if not there.is_dir():
         return Check(name, Status.WARNING, "a file stands where the folder would be", _NAME_FOLDER)
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not folders.can_be_written(there):
         return Check(
             name,
             Status.WARNING,
