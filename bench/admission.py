@@ -27,7 +27,7 @@ from blindai.server.catalogue.entries import Entries
 from blindai.server.catalogue.entry import Entry, ModelLimits
 from blindai.server.catalogue.keeping import MemoryKeeping
 from blindai.server.catalogue.stock import Stock
-from blindai.server.gate import Gate
+from blindai.server.http.gate import Gate
 from blindai.store.catalogue import Binding
 from tests.server.callers import issuer
 

@@ -38,7 +38,7 @@ from blindai.channel import answer, handshake  # noqa: E402
 from blindai.channel.bundle import Bundle, Peer  # noqa: E402
 from blindai.channel.challenge import NONCE_BYTES  # noqa: E402
 from blindai.server import lifecycle  # noqa: E402
-from blindai.server.machine import Machine, this_machine  # noqa: E402
+from blindai.server.evidence.machine import Machine, this_machine  # noqa: E402
 from blindai.server.settings import Settings  # noqa: E402
 from blindai.tee.attester import Attester  # noqa: E402
 

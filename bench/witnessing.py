@@ -18,10 +18,10 @@ from bench.processes import Inference, serving, upload
 from bench.turns import Limit, Section, in_turns, spread
 from blindai.channel.keyset import Software
 from blindai.channel.receipt import SALT_HEADER
-from blindai.server.body import Body, Budget, Pace
-from blindai.server.exchange import BINARY, ModelNote, Notes, Response
-from blindai.server.identity import Identity, new_identity
-from blindai.server.receipts import Witness
+from blindai.server.http.body import Body, Budget, Pace
+from blindai.server.http.exchange import BINARY, ModelNote, Notes, Response
+from blindai.server.http.receipts import Witness
+from blindai.server.keys.identity import Identity, new_identity
 from blindai.wire import base64url
 from tests.models import dynamic_shapes
 

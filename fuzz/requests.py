@@ -8,8 +8,8 @@ import re
 from typing import Any, Never
 
 from blindai.errors import RequestError, ResponseError
-from blindai.server.body import Body, Pace
-from blindai.server.receipts import Witness
+from blindai.server.http.body import Body, Pace
+from blindai.server.http.receipts import Witness
 from blindai.wire import access, base64url
 from blindai.wire.model_name import ModelName
 from fuzz.signing import members_of, text_in

@@ -23,7 +23,7 @@ MEASURED = (
     "blindai.channel",
     "blindai.runtime.model_stream",
     "blindai.server.callers",
-    "blindai.server.receipts",
+    "blindai.server.http.receipts",
     "blindai.server.settings",
     "blindai.store",
     "blindai.tee.certificate_table",

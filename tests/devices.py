@@ -21,10 +21,10 @@ from typing import Any
 from blindai.attestation.trust import SimulationTrust
 from blindai.attestation.types import Evidence
 from blindai.errors import TeeError, TeeFault
-from blindai.server.machine import Machine
+from blindai.server.evidence.machine import Machine
+from blindai.server.evidence.stapling.choose import source_for
+from blindai.server.evidence.stapling.source import Gathered
 from blindai.server.settings import Settings
-from blindai.server.stapling.choose import source_for
-from blindai.server.stapling.source import Gathered
 from blindai.tee.measurement import Measurements, policy_toml, simulated_measurements
 from blindai.tee.simulated import SimulatedTdx
 from blindai.wire import base64url

@@ -29,7 +29,7 @@ _PROGRAM = """
 import dataclasses, json, sys
 from pathlib import Path
 from blindai.errors import BlindAIError
-from blindai.server.machine import this_machine
+from blindai.server.evidence.machine import this_machine
 from blindai.server.lifecycle import run
 from blindai.server.settings import CallerSettings, JwtSettings, ModelSettings, Settings
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from blindai.server import machine
+from blindai.server.evidence import machine
 from blindai.tee.measurement import simulated_launch, simulated_measurements, source_sha256
 from blindai.tee.simulated import holder, pki
 from blindai.testing import FakeSnp, FakeTdx

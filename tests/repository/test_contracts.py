@@ -28,7 +28,7 @@ class Seed:
 
 SEEDS = (
     Seed("floors", "attestation/policy.py", "from blindai.channel import keyset"),
-    Seed("floors", "client/sync.py", "from blindai.server import app"),
+    Seed("floors", "client/sync.py", "from blindai.server import lifecycle"),
     Seed("floors", "runtime/engine.py", "from blindai.tee import attester"),
     Seed("floors", "errors.py", "from blindai.wire import base64url"),
     Seed("floors", "cupboard/__init__.py", "# a floor that stands nowhere in the house"),

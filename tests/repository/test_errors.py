@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from blindai.errors import BlindAIError, EvidenceRejected, Reason, RequestCode, RequestError, ServerRefused
-from blindai.server.routing import MethodNotAllowed
+from blindai.server.http.routing import MethodNotAllowed
 
 ERRORS = [
     BlindAIError("what", hint="do"),

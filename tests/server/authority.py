@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from blindai.channel.keyset import Software
-from blindai.server.identity import new_identity
+from blindai.server.keys.identity import new_identity
 
 NOW = int(time.time())
 DAY = 24 * 3600

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from blindai.channel.keyset import Software
-from blindai.server.app import EXTENSION
-from blindai.server.identity import new_identity
-from blindai.server.machine import simulated_machine
+from blindai.server.evidence.machine import simulated_machine
+from blindai.server.http.app import EXTENSION
+from blindai.server.keys.identity import new_identity
 from blindai.server.promises import promises
 from blindai.server.services import Services
 from blindai.server.settings import CallerSettings, Settings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blindai.server.alpn import offered_protocols
+from blindai.server.keys.alpn import offered_protocols
 
 
 def client_hello(*protocols: str, name: str | None = "localhost") -> bytes:

@@ -14,8 +14,8 @@ from blindai.attestation.types import Evidence
 from blindai.channel import answer, challenge
 from blindai.channel.keyset import Software
 from blindai.errors import RequestCode, RequestError, TeeError, TeeFault
-from blindai.server.attest import Attestations, QuoteLimits
-from blindai.server.identity import new_identity
+from blindai.server.evidence.attest import Attestations, QuoteLimits
+from blindai.server.keys.identity import new_identity
 
 
 class StubTee:

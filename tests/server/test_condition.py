@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from blindai.server.condition import Condition, condition
-from blindai.server.stapling.keeper import CollateralState
+from blindai.server.evidence.condition import Condition, condition
+from blindai.server.evidence.stapling.keeper import CollateralState
 from tests.serving import RunningServer, running_server
 
 NOW = 1_790_000_000

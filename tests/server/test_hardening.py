@@ -236,7 +236,7 @@ KEYS = """
     import time
     {harden}
     from blindai.channel.keyset import Software
-    from blindai.server.identity import new_identity
+    from blindai.server.keys.identity import new_identity
     identity = new_identity(
         ["localhost"], now=int(time.time()), life_seconds=3600, software=Software("1", "00" * 32),
         settings={{}}, simulated=True,

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from blindai.channel.keyset import parse
 from blindai.errors import UsageError
-from blindai.server.operator import Operator, command
+from blindai.server.keys.operator import Operator, command
 from tests.server.authority import CA, KEY, NAMES, NOW, SIGNS, certificate, identity, openssl, write
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import NameOID
 
 from blindai.errors import UsageError
-from blindai.server.operator import MAX_FILE_BYTES, MIN_LEFT_SECONDS, Operator, command
+from blindai.server.keys.operator import MAX_FILE_BYTES, MIN_LEFT_SECONDS, Operator, command
 from tests.server.authority import (
     CA,
     DAY,

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from blindai.errors import UsageError
-from blindai.server.operator import Operator, command, renewal
+from blindai.server.keys.operator import Operator, command, renewal
 from tests.server.authority import DAY, KEY, NOW, certificate, key_pem, needs_openssl, openssl, write
 
 SAME_KEY = "a new certificate for the same key, which clients pin: "

@@ -18,7 +18,7 @@ from blindai.attestation.verdict import Outcome
 from blindai.channel import operator
 from blindai.cli.main import main
 from blindai.errors import EvidenceRejected, Reason
-from blindai.server.operator import Operator, command
+from blindai.server.keys.operator import Operator, command
 from tests import models
 from tests.client.driving import driven
 from tests.server.authority import KEY, certificate, needs_openssl, openssl, write

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from blindai.attestation.policy import MAX_POLICY_BYTES
-from blindai.server.routes_service import POLICY_PATH
+from blindai.server.routes.service import POLICY_PATH
 from tests.serving import RunningServer, running_server, server_command, server_environment
 
 POLICY = """\

@@ -1,4 +1,4 @@
-"""New keys take over in time, with evidence; what is under old keys ends in order (`server.rotation`)."""
+"""New keys take over in time, with evidence; what is under old keys ends in order."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from blindai.attestation.types import Evidence
 from blindai.channel.keyset import Software
 from blindai.errors import TeeError, TeeFault
-from blindai.server.attest import Attestations, QuoteLimits
-from blindai.server.identity import Identities, Identity, new_identity
-from blindai.server.rotation import Rotation
+from blindai.server.evidence.attest import Attestations, QuoteLimits
+from blindai.server.keys.identity import Identities, Identity, new_identity
+from blindai.server.keys.rotation import Rotation
 
 LIFE_SECONDS = 400
 PERIOD_SECONDS = 300

@@ -30,15 +30,15 @@ from blindai.channel.challenge import NONCE_BYTES
 from blindai.channel.keyset import Software
 from blindai.errors import RequestError
 from blindai.server import environment
+from blindai.server.evidence.machine import Machine, this_machine
 from blindai.server.hardening import harden
-from blindai.server.identity import Identities, Identity
-from blindai.server.listener import Listener, bind
-from blindai.server.machine import Machine, this_machine
+from blindai.server.http.listener import Listener, bind
+from blindai.server.keys.identity import Identities, Identity
+from blindai.server.keys.rotation import Rotation
 from blindai.server.prepared import Forge, commit, prepare, rotation_period
 from blindai.server.promises import promises
 from blindai.server.ready import Ready
 from blindai.server.reload import Load, Reload
-from blindai.server.rotation import Rotation
 from blindai.server.services import Services
 from blindai.server.settings import Settings
 from blindai.server.storing import opened_store

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from blindai.channel.keyset import SettingValue, Software
 from blindai.server.callers.directory import Callers
-from blindai.server.identity import Identity, new_identity
-from blindai.server.operator import Operator
+from blindai.server.keys.identity import Identity, new_identity
+from blindai.server.keys.operator import Operator
+from blindai.server.keys.rotation import MakeIdentity, Rotation
 from blindai.server.published import published_policy
-from blindai.server.rotation import MakeIdentity, Rotation
 from blindai.server.services import Services
 from blindai.server.settings import Settings
 from blindai.server.watch.logs import set_level

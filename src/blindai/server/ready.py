@@ -6,8 +6,8 @@ import socket
 from dataclasses import dataclass
 from typing import Self
 
-from blindai.server.identity import Identity
-from blindai.server.machine import Machine
+from blindai.server.evidence.machine import Machine
+from blindai.server.keys.identity import Identity
 from blindai.server.prepared import Prepared
 from blindai.server.services import Services
 from blindai.server.settings import Settings

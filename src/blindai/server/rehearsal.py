@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blindai.errors import BlindAIError, UsageError
 from blindai.server import environment, folders
-from blindai.server.operator import Operator
+from blindai.server.keys.operator import Operator
 from blindai.server.published import published_policy
 from blindai.server.settings import ModelSettings, Settings
 from blindai.server.who_may import known_callers
@@ -50,7 +50,7 @@ def _check_operator(settings: Settings) -> None:
 
 def _check_collateral(settings: Settings) -> None:
     # What fetches from vendors takes a tenth of a second to import: for this only where it is asked for.
-    from blindai.server.stapling import choose  # noqa: PLC0415
+    from blindai.server.evidence.stapling import choose  # noqa: PLC0415
 
     choose.check(settings)
 

@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 from blindai.runtime.onnx import OnnxEngine
 from blindai.runtime.shelf import Shelf
-from blindai.server.app import App
-from blindai.server.attest import Attestations, QuoteLimits
-from blindai.server.body import Budget, Pace
 from blindai.server.callers.directory import Callers
 from blindai.server.catalogue.admission import Admission
 from blindai.server.catalogue.catalogue import Catalogue
@@ -20,17 +17,20 @@ from blindai.server.catalogue.namespaces import Namespaces
 from blindai.server.catalogue.room import CatalogueLimits, stored_bytes
 from blindai.server.catalogue.startup import load_startup_model
 from blindai.server.catalogue.stock import Stock
-from blindai.server.condition import USABLE, Condition, condition
-from blindai.server.gate import Gate
-from blindai.server.identity import Identity
-from blindai.server.machine import Machine
-from blindai.server.routes_caller import CallerRoutes
-from blindai.server.routes_inference import InferenceLimits, InferenceRoutes, Workers
-from blindai.server.routes_repository import RepositoryRoutes, RepositoryRules
-from blindai.server.routes_service import ServiceRoutes
-from blindai.server.routing import Route, Router
+from blindai.server.evidence.attest import Attestations, QuoteLimits
+from blindai.server.evidence.condition import USABLE, Condition, condition
+from blindai.server.evidence.machine import Machine
+from blindai.server.evidence.stapling.keeper import CollateralState, Keeper
+from blindai.server.http.app import App
+from blindai.server.http.body import Budget, Pace
+from blindai.server.http.gate import Gate
+from blindai.server.http.routing import Route, Router
+from blindai.server.keys.identity import Identity
+from blindai.server.routes.caller import CallerRoutes
+from blindai.server.routes.inference import InferenceLimits, InferenceRoutes, Workers
+from blindai.server.routes.repository import RepositoryRoutes, RepositoryRules
+from blindai.server.routes.service import ServiceRoutes
 from blindai.server.settings import ModelSettings, Settings
-from blindai.server.stapling.keeper import CollateralState, Keeper
 from blindai.server.threads import BoundedThreads
 from blindai.server.upkeep import ServedTime, Upkeep
 from blindai.server.uploads import UploadLimits, Uploads

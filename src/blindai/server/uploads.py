@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from blindai.errors import RequestCode, RequestError
-from blindai.server.body import Body, Budget
 from blindai.server.catalogue.intake import Intake
+from blindai.server.http.body import Body, Budget
 from blindai.server.threads import BoundedThreads, QueueFull
 
 T = TypeVar("T")

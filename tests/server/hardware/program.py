@@ -14,13 +14,13 @@ from typing import Any, cast
 from blindai.attestation.trust import SimulationTrust
 from blindai.attestation.types import Evidence
 from blindai.errors import BlindAIError
+from blindai.server.evidence.machine import Machine
+from blindai.server.evidence.stapling.amd import AmdSource
+from blindai.server.evidence.stapling.choose import source_for
+from blindai.server.evidence.stapling.services import keeping
+from blindai.server.evidence.stapling.source import CollateralSource
 from blindai.server.lifecycle import FindMachine, run
-from blindai.server.machine import Machine
 from blindai.server.settings import Settings
-from blindai.server.stapling.amd import AmdSource
-from blindai.server.stapling.choose import source_for
-from blindai.server.stapling.services import keeping
-from blindai.server.stapling.source import CollateralSource
 from blindai.tee.attester import Attester, Certified
 from blindai.tee.detect import detect, no_attester
 from blindai.transport.collateral import endorsement

@@ -9,7 +9,7 @@ import pytest
 from blindai.attestation.trust import ProductionTrust, SimulationTrust
 from blindai.attestation.types import Evidence
 from blindai.errors import Reason
-from blindai.server.stapling.judgement import judged
+from blindai.server.evidence.stapling.judgement import judged
 from blindai.tee.simulated import Window
 from blindai.testing import FakeSnp, FakeTdx
 from blindai.transport.collateral.adoption import Standing

@@ -11,9 +11,9 @@ import pytest
 
 from blindai.attestation.types import TDX_QUOTE, Evidence
 from blindai.errors import TeeError, TeeFault, UnreachableError, UsageError
-from blindai.server.stapling import schedule
-from blindai.server.stapling.keeper import Keeper
-from blindai.server.stapling.source import Gathered
+from blindai.server.evidence.stapling import schedule
+from blindai.server.evidence.stapling.keeper import Keeper
+from blindai.server.evidence.stapling.source import Gathered
 
 DAY = 24 * 3600
 NOW = 1_790_000_000

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from blindai.server.stapling import schedule
-from blindai.server.stapling.schedule import Moment, Next
+from blindai.server.evidence.stapling import schedule
+from blindai.server.evidence.stapling.schedule import Moment, Next
 
 HOUR, DAY = 3600, 24 * 3600
 

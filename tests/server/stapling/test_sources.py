@@ -14,14 +14,14 @@ import pytest
 from blindai.attestation import vendors
 from blindai.attestation.trust import ProductionTrust, SimulationTrust, StapledSimulationTrust
 from blindai.errors import UnreachableError, UsageError
+from blindai.server.evidence.stapling import choose
+from blindai.server.evidence.stapling import services as stapling_services
+from blindai.server.evidence.stapling.amd import AmdSource
+from blindai.server.evidence.stapling.intel import IntelSource
+from blindai.server.evidence.stapling.keeper import Keeper
+from blindai.server.evidence.stapling.nothing import NothingToStaple
+from blindai.server.evidence.stapling.simulated import SimulatedSource
 from blindai.server.settings import Settings
-from blindai.server.stapling import choose
-from blindai.server.stapling import services as stapling_services
-from blindai.server.stapling.amd import AmdSource
-from blindai.server.stapling.intel import IntelSource
-from blindai.server.stapling.keeper import Keeper
-from blindai.server.stapling.nothing import NothingToStaple
-from blindai.server.stapling.simulated import SimulatedSource
 from blindai.tee.simulated.snp_machine import SnpTcb
 from blindai.testing import FakeNitro, FakeSgx, FakeSnp, FakeTdx
 from blindai.testing.certificate_table import VCEK, certificate_table, table_of
@@ -368,7 +368,7 @@ async def test_a_first_start_without_a_network(settings, machine):
 WRITER = """
 import sys, time
 from blindai.server.settings import Settings
-from blindai.server.stapling.intel import IntelSource
+from blindai.server.evidence.stapling.intel import IntelSource
 from blindai.attestation.trust import StapledSimulationTrust
 from blindai.attestation.types import TDX_QUOTE, Evidence
 url, folder, ca, quote = sys.argv[1:]

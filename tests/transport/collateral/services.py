@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from blindai.attestation.trust import StapledSimulationTrust
 from blindai.attestation.types import SNP_REPORT, Evidence
-from blindai.server.stapling.judgement import judged
+from blindai.server.evidence.stapling.judgement import judged
 from blindai.testing import FakeSnp
 from blindai.transport.collateral import amd, endorsement, intel
 from blindai.transport.collateral.adoption import Judge, Keeping, gather

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from blindai.errors import UsageError
-from blindai.server.listener import bind
+from blindai.server.http.listener import bind
 from blindai.server.settings.addresses import parse_address
 from blindai.server.watch.crashes import described, log_without_contents
 

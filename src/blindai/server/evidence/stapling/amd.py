@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Mapping
 from blindai.attestation.trust import Trust
 from blindai.attestation.types import Evidence
 from blindai.errors import UsageError
+from blindai.server.evidence.stapling import services
+from blindai.server.evidence.stapling.source import Gathered
 from blindai.server.settings import Settings
-from blindai.server.stapling import services
-from blindai.server.stapling.source import Gathered
 from blindai.tee import certificate_table
 from blindai.transport.collateral import amd, endorsement
 from blindai.transport.collateral.adoption import Keeping

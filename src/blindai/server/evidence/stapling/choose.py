@@ -6,12 +6,12 @@ from typing import cast
 
 from blindai.attestation.trust import Trust
 from blindai.errors import UsageError
+from blindai.server.evidence.stapling import amd, intel, services
+from blindai.server.evidence.stapling.amd import AmdSource
+from blindai.server.evidence.stapling.intel import IntelSource
+from blindai.server.evidence.stapling.nothing import NothingToStaple
+from blindai.server.evidence.stapling.source import CollateralSource
 from blindai.server.settings import Settings
-from blindai.server.stapling import amd, intel, services
-from blindai.server.stapling.amd import AmdSource
-from blindai.server.stapling.intel import IntelSource
-from blindai.server.stapling.nothing import NothingToStaple
-from blindai.server.stapling.source import CollateralSource
 from blindai.tee.attester import Attester, Certified
 
 

@@ -6,8 +6,8 @@ from blindai.errors import RequestCode, RequestError
 from blindai.server.catalogue.catalogue import Catalogue
 from blindai.server.catalogue.namespaces import Namespaces
 from blindai.server.catalogue.room import CatalogueLimits
-from blindai.server.exchange import Request, Response, json_response
-from blindai.server.routing import Route
+from blindai.server.http.exchange import Request, Response, json_response
+from blindai.server.http.routing import Route
 from blindai.server.uploads import Uploads
 from blindai.wire.access import CallerInfo, is_key_id
 

@@ -21,7 +21,7 @@ from blindai.channel import answer
 from blindai.channel.challenge import MAX_LEAVES, NONCE_BYTES, ChallengeTree, padding_needed
 from blindai.channel.operator import MEMBER as OPERATOR
 from blindai.errors import RequestCode, RequestError, TeeError, TeeFault
-from blindai.server.identity import Identity
+from blindai.server.keys.identity import Identity
 from blindai.server.threads import BoundedThreads
 from blindai.server.watch.crashes import described
 from blindai.tee.attester import Attester

@@ -10,10 +10,10 @@ from pathlib import Path
 from blindai.attestation.trust import Trust
 from blindai.attestation.types import Evidence
 from blindai.errors import UsageError
-from blindai.server import secret_file
+from blindai.server.evidence.stapling import services
+from blindai.server.evidence.stapling.source import Gathered
+from blindai.server.keys import secret_file
 from blindai.server.settings import Settings
-from blindai.server.stapling import services
-from blindai.server.stapling.source import Gathered
 from blindai.transport.collateral import intel
 from blindai.transport.collateral.adoption import Keeping
 

@@ -19,8 +19,8 @@ from typing import Any, cast
 import uvicorn
 
 from blindai.errors import UsageError
-from blindai.server.identity import Identities, Identity
-from blindai.server.protocol import Connection, ConnectionLimits, Draining, protocol_class
+from blindai.server.http.protocol import Connection, ConnectionLimits, Draining, protocol_class
+from blindai.server.keys.identity import Identities, Identity
 from blindai.server.settings import Settings
 from blindai.server.watch.crashes import log_without_contents
 

@@ -18,8 +18,8 @@ from blindai.attestation.appraisal import CLOCK_SKEW_SECONDS
 from blindai.attestation.times import shown
 from blindai.channel.challenge import NONCE_BYTES
 from blindai.errors import BlindAIError
-from blindai.server.attest import Attestations
-from blindai.server.identity import Identities, Identity
+from blindai.server.evidence.attest import Attestations
+from blindai.server.keys.identity import Identities, Identity
 from blindai.server.watch.crashes import described
 
 _MOST_SECONDS_BETWEEN_LOOKS = 60.0

@@ -10,9 +10,9 @@ from blindai.attestation.trust import Trust
 from blindai.attestation.types import Evidence
 from blindai.errors import BlindAIError, UnreachableError, UsageError
 from blindai.server import folders
+from blindai.server.evidence.stapling.judgement import judged
+from blindai.server.evidence.stapling.source import Gathered
 from blindai.server.settings import Settings
-from blindai.server.stapling.judgement import judged
-from blindai.server.stapling.source import Gathered
 from blindai.transport.collateral.adoption import Job, Judged, Keeping, gather
 from blindai.transport.collateral.cache import default_folder
 from blindai.transport.collateral.shelf import Shelf

@@ -13,13 +13,13 @@ import orjson
 
 from blindai.channel.receipt import Kind
 from blindai.errors import RequestCode, RequestError
-from blindai.server.body import Budget
 from blindai.server.callers.access import Action
 from blindai.server.catalogue.admission import Admission
 from blindai.server.catalogue.catalogue import Catalogue
 from blindai.server.catalogue.entry import Entry
-from blindai.server.exchange import ModelNote, Request, Response, json_response
-from blindai.server.routing import Route
+from blindai.server.http.body import Budget
+from blindai.server.http.exchange import ModelNote, Request, Response, json_response
+from blindai.server.http.routing import Route
 from blindai.server.threads import BoundedThreads, QueueFull
 from blindai.server.uploads import Uploads
 from blindai.wire import access

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blindai.attestation.trust import ProductionTrust
+from blindai.server.evidence.stapling.simulated import SimulatedSource
+from blindai.server.evidence.stapling.source import CollateralSource
 from blindai.server.settings import Settings
-from blindai.server.stapling.simulated import SimulatedSource
-from blindai.server.stapling.source import CollateralSource
 from blindai.tee.attester import Attester
 from blindai.tee.detect import detect, no_attester
 from blindai.tee.measurement import policy_toml, simulated_measurements
@@ -37,7 +37,7 @@ def this_machine(settings: Settings, *, source_sha256: str, now: int) -> Machine
     if found.attester is None:
         raise no_attester(found)
     # What fetches from vendors takes a tenth of a second to import, and a simulation fetches nothing.
-    from blindai.server.stapling.choose import source_for  # noqa: PLC0415
+    from blindai.server.evidence.stapling.choose import source_for  # noqa: PLC0415
 
     return Machine(
         found.attester, source_for(found.attester, settings, trust=ProductionTrust()), found.interface

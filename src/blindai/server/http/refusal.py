@@ -9,7 +9,7 @@ import orjson
 
 from blindai.errors import RequestCode, RequestError
 from blindai.server.callers.rate import RateLimited
-from blindai.server.exchange import JSON, Response
+from blindai.server.http.exchange import JSON, Response
 
 STATUS: Mapping[RequestCode, int] = MappingProxyType(
     {

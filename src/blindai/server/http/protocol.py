@@ -16,9 +16,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from blindai.errors import RequestCode, RequestError
-from blindai.server.app import EXTENSION
-from blindai.server.identity import Identities, Identity
-from blindai.server.refusal import STATUS, error_body
+from blindai.server.http.app import EXTENSION
+from blindai.server.http.refusal import STATUS, error_body
+from blindai.server.keys.identity import Identities, Identity
 
 _QUIET_SECONDS = 0.1
 

@@ -28,8 +28,8 @@ from blindai.attestation.trust import SIMULATION_MARK
 from blindai.channel import keyset
 from blindai.channel.keyset import SettingValue, Software
 from blindai.errors import UsageError
-from blindai.server.alpn import ALPN, ClientHellos
-from blindai.server.operator import Operator
+from blindai.server.keys.alpn import ALPN, ClientHellos
+from blindai.server.keys.operator import Operator
 
 
 @dataclass(frozen=True)

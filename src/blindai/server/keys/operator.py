@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from blindai.attestation.times import shown
 from blindai.channel.operator import MAX_CERTIFICATE_BYTES, flaw_of, sound_key
 from blindai.errors import UsageError
-from blindai.server import secret_file
+from blindai.server.keys import secret_file
 
 CERTIFICATE_FILE = "host_server.pem"
 KEY_FILE = "host_server.key"

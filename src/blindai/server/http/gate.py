@@ -7,7 +7,7 @@ import time
 from blindai.server.callers.caller import Caller
 from blindai.server.callers.directory import Callers
 from blindai.server.callers.rate import Rate
-from blindai.server.exchange import Headers, header
+from blindai.server.http.exchange import Headers, header
 
 
 class Gate:

@@ -10,13 +10,13 @@ from blindai.channel.receipt import Kind
 from blindai.errors import RequestCode, RequestError
 from blindai.runtime import inputs
 from blindai.runtime.engine import LoadedModel
-from blindai.server.body import Budget
 from blindai.server.callers.access import Action
 from blindai.server.catalogue.catalogue import Catalogue
 from blindai.server.catalogue.entry import VERSION, Entry
-from blindai.server.exchange import BINARY, JSON, ModelNote, Request, Response, json_response
+from blindai.server.http.body import Budget
+from blindai.server.http.exchange import BINARY, JSON, ModelNote, Request, Response, json_response
+from blindai.server.http.routing import Route
 from blindai.server.model_limits import ModelGate
-from blindai.server.routing import Route
 from blindai.server.threads import BoundedThreads, QueueFull
 from blindai.wire.inference import (
     ACCEPTED_MODELS_HEADER,

@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 import blindai
 from blindai.channel import answer, challenge
 from blindai.errors import RequestCode, RequestError
-from blindai.server.attest import Attestations, Parts
-from blindai.server.body import Body, ClientGone
-from blindai.server.condition import Condition
-from blindai.server.exchange import JSON, TOML, Request, Response, json_response
-from blindai.server.routing import Route
+from blindai.server.evidence.attest import Attestations, Parts
+from blindai.server.evidence.condition import Condition
+from blindai.server.http.body import Body, ClientGone
+from blindai.server.http.exchange import JSON, TOML, Request, Response, json_response
+from blindai.server.http.routing import Route
 from blindai.wire import base64url
 from blindai.wire.metadata import ServerMetadata
 

@@ -17,9 +17,9 @@ from typing import Literal
 from blindai.attestation.times import shown
 from blindai.attestation.types import Evidence
 from blindai.errors import BlindAIError, UsageError
-from blindai.server.stapling import schedule
-from blindai.server.stapling.schedule import Moment, Next
-from blindai.server.stapling.source import CollateralSource, Gathered
+from blindai.server.evidence.stapling import schedule
+from blindai.server.evidence.stapling.schedule import Moment, Next
+from blindai.server.evidence.stapling.source import CollateralSource, Gathered
 from blindai.server.threads import BoundedThreads, QueueFull
 
 Status = Literal["valid", "ending", "expired", "missing"]

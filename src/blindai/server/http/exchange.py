@@ -11,9 +11,9 @@ import orjson
 
 from blindai.channel.receipt import Kind
 from blindai.errors import RequestCode, RequestError
-from blindai.server.body import Body
 from blindai.server.callers.caller import Caller
-from blindai.server.identity import Identity
+from blindai.server.http.body import Body
+from blindai.server.keys.identity import Identity
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"

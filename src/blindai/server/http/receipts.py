@@ -15,9 +15,9 @@ from blindai.channel.exchange_digest import (
     ResponseHead,
     parse_salt,
 )
-from blindai.server.body import Body
-from blindai.server.exchange import Headers, Notes, Response, header
-from blindai.server.identity import Identity
+from blindai.server.http.body import Body
+from blindai.server.http.exchange import Headers, Notes, Response, header
+from blindai.server.keys.identity import Identity
 from blindai.wire import base64url
 from blindai.wire.inference import HEADER_LENGTH_HEADER
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, Protocol
 
 from blindai.attestation.types import Evidence
-from blindai.server.stapling.source import Gathered
+from blindai.server.evidence.stapling.source import Gathered
 
 
 class SimulatedMachine(Protocol):

@@ -12,15 +12,15 @@ from typing import Any
 
 from blindai.channel import answer
 from blindai.errors import RequestCode, RequestError
-from blindai.server.body import Body, ClientGone, Pace, Receive
 from blindai.server.callers.caller import ANYBODY
 from blindai.server.callers.tokens import TokenRefused
-from blindai.server.exchange import Notes, Request, Response
-from blindai.server.gate import Gate
-from blindai.server.identity import Identity
-from blindai.server.receipts import Witness
-from blindai.server.refusal import error_response
-from blindai.server.routing import MethodNotAllowed, Router
+from blindai.server.http.body import Body, ClientGone, Pace, Receive
+from blindai.server.http.exchange import Notes, Request, Response
+from blindai.server.http.gate import Gate
+from blindai.server.http.receipts import Witness
+from blindai.server.http.refusal import error_response
+from blindai.server.http.routing import MethodNotAllowed, Router
+from blindai.server.keys.identity import Identity
 from blindai.server.watch.crashes import described
 from blindai.server.watch.finished import Finished
 

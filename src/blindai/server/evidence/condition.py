@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blindai.server.attest import Attestations
-from blindai.server.stapling.keeper import CollateralState, Keeper
+from blindai.server.evidence.attest import Attestations
+from blindai.server.evidence.stapling.keeper import CollateralState, Keeper
 
 USABLE = frozenset({"valid", "ending"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from blindai.attestation.types import Evidence
-from blindai.server.stapling.source import Gathered
+from blindai.server.evidence.stapling.source import Gathered
 
 
 class NothingToStaple:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote_to_bytes
 
 from blindai.errors import RequestCode, RequestError
-from blindai.server.exchange import Handler
+from blindai.server.http.exchange import Handler
 
 _MODEL = "{model}"
 _NAMESPACED = "{namespace}/{model}"

@@ -1,0 +1,1 @@
+"""Evidence for clients: asked of the TEE, given out, and how it stands."""
