@@ -5,8 +5,11 @@ PYTHON ?=
 ARGS ?=
 SEED ?= 1
 EXECUTIONS ?= 200000
+# Half of the time tests wait for servers and timers: one process more than two cores have.
+WORKERS ?= 3
 # What takes whole servers, or gigabytes: beside tests/system, the full size of what `make test` tries small.
-SYSTEM = tests/system tests/runtime/test_large_models.py tests/server/test_no_leaks_in_crashes.py
+SYSTEM = tests/system tests/runtime/test_large_models.py tests/server/test_no_leaks_in_crashes.py \
+	tests/attacks/test_records.py
 export PYTHON
 # Tests start hundreds of servers: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +24,7 @@ demo: runtime ## serve a model in a simulated enclave, verify it, predict on rea
 	@.venv/bin/python demo/demo.py $(ARGS)
 
 test: dev ## run all tests, in parallel, with warnings as errors
-	@.venv/bin/python -m pytest -n auto $(ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-system: dev ## whole servers: haproxy, rotations, kill -9, slow devices, full disks, floods; BLINDAI_KILLS, BLINDAI_SEED
 	@sh scripts/system_packages.sh

@@ -1,12 +1,13 @@
 """Who cannot read can still cut, drop, repeat, reorder and change: an error, never another answer.
 
 Each record of a whole session (handshake, evidence, two inferences) is changed once in each way. What comes
-of it is the true answer, or an error.
+of it is the true answer, or an error. All records are tried by `make test-system`, every third otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 
 import httpx2
@@ -66,7 +67,8 @@ def test_a_record_that_was_meddled_with(change, towards, counting, demands, colo
     truth = through(counter, colour, demands)
     assert [len(outputs[0]["data"]) for outputs in truth] == list(SIZES)
     assert counter.kinds[towards].count(APPLICATION_DATA) >= 4
-    for place in range(len(counter.kinds[towards])):
+    step = 1 if os.environ.get("BLINDAI_SYSTEM") == "1" else 3
+    for place in range([*CHANGES].index(change) % step, len(counter.kinds[towards]), step):
         meddler = Meddler(counting.port, towards, place, change)
         answered = through(meddler, colour, demands)
         assert answered in (None, truth)
