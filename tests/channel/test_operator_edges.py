@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from blindai.channel import keyset, operator
-from blindai.errors import EvidenceForged, Reason
+from blindai.errors import EvidenceForged, EvidenceMalformed, Reason
 from blindai.testing import make_keyset
 from tests.attestation.scene import NOW
 
@@ -90,3 +91,31 @@ def test_a_leaf_may_end_with_the_keyset_and_no_second_later():
     assert operator.shown_by(stapled, ends, keyset=KEYSET, now=NOW).not_after == NOW + 20
     with pytest.raises(EvidenceForged, match="ends later than the server's keys"):
         operator.shown_by(stapled, certificate(ca=False, end=21), keyset=KEYSET, now=NOW)
+
+
+def test_dates_that_a_stranger_wrote_are_refused():
+    """An operator's certificate around the right key, with other dates and a stranger's signature."""
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    name = OWN.subject
+    changed = (
+        x509.CertificateBuilder(name, name, KEY.public_key(), 1)
+        .not_valid_before(datetime.fromtimestamp(NOW - 99, UTC))
+        .not_valid_after(datetime.fromtimestamp(NOW + 99, UTC))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(stranger, hashes.SHA256())
+    )
+    with pytest.raises(EvidenceForged) as caught:
+        operator.shown_by({"operator": {"certificate": pem(changed)}}, LEAF, keyset=KEYSET, now=NOW)
+    assert caught.value.reason == Reason.OPERATOR_FORGED
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["issuer", "subject"])
+def test_a_name_that_cannot_be_read_is_refused(which):
+    """A certificate whose issuer or subject is in no alphabet is malformed, and no foreign error."""
+    der = bytearray(OWN.public_bytes(Encoding.DER))
+    places = [at for at in range(len(der)) if der[at:].startswith(b"host.example")]
+    der[places[which]] = 0xFF
+    stapled = {"operator": {"certificate": ssl.DER_cert_to_PEM_cert(bytes(der))}}
+    with pytest.raises(EvidenceMalformed) as caught:
+        operator.shown_by(stapled, LEAF, keyset=KEYSET, now=NOW)
+    assert caught.value.reason == Reason.CERTIFICATE_MALFORMED

@@ -113,9 +113,11 @@ def _certificate(stapled: Any) -> x509.Certificate:
         if not isinstance(text, str) or len(text) > MAX_CERTIFICATE_BYTES:
             raise ValueError("not a certificate")
         certificate = x509.load_pem_x509_certificate(text.encode())
-        # Read here, where a year that Python does not have is one more malformed certificate.
+        # Read here, where a year that Python does not have, or a name in no alphabet, is one more malformed
+        # certificate.
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except (ValueError, x509.InvalidVersion) as exc:
+        _ = certificate.issuer, certificate.subject
+    except (ValueError, TypeError, x509.InvalidVersion) as exc:
         raise EvidenceMalformed(
             Reason.CERTIFICATE_MALFORMED, "the operator's stapled certificate is malformed"
         ) from exc

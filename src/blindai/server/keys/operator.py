@@ -147,7 +147,8 @@ def _certificate(path: Path) -> x509.Certificate:
             )
         certificate = certificates[0]
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except (x509.InvalidVersion, ValueError) as exc:
+        _ = certificate.issuer, certificate.subject
+    except (x509.InvalidVersion, ValueError, TypeError) as exc:
         if isinstance(exc, UsageError):
             raise
         raise UsageError(f"{path} is not a PEM certificate") from exc
