@@ -121,7 +121,7 @@ def _thumbprint(key: dict[str, Any]) -> bytes:
     required = {
         name: key[name]
         for name in ("crv", "kty", "x", "y")
-        if name in key and (name != "y" or key["kty"] == "EC")
+        if name in key and (name != "y" or key.get("kty") == "EC")
     }
     return hashlib.sha256(json.dumps(required, separators=(",", ":")).encode()).digest()
 
