@@ -283,7 +283,7 @@ def test_a_large_bundle_is_in_memory_once_when_it_is_loaded(tmp_path):
     files = [(file.name, file.read_bytes()) for file in (model, tmp_path / "weights.bin")]
     path.write_bytes(weights.bundled(files))
     peak, loaded, closed = measured(path)
-    assert peak < 2.5
+    assert peak < (2.5 if SYSTEM else 2.7)  # what does not grow with the model weighs more in a smaller one
     assert loaded < 1.35
     assert closed < 0.2
 
