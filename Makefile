@@ -27,8 +27,7 @@ test: dev ## run all tests, in parallel, with warnings as errors
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-system: dev ## whole servers: haproxy, rotations, kill -9, slow devices, full disks, floods; BLINDAI_KILLS, BLINDAI_SEED
-	@sh scripts/system_packages.sh
-	@BLINDAI_SYSTEM=1 timeout -k 10 740 .venv/bin/python -m pytest -n auto $(SYSTEM) $(ARGS)
+	@BLINDAI_SYSTEM=1 timeout -k 10 890 sh -c 'sh scripts/system_packages.sh; exec .venv/bin/python -m pytest -n auto $$0 "$$@"' $(SYSTEM) $(ARGS)
 
 check: dev ## format, lint, types, import contracts, documents in step with the code
 	@sh scripts/check.sh

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import resource
 import socket
 import ssl
 import time
@@ -21,6 +20,7 @@ import pytest
 from tests.server.raw import HOST, parse
 from tests.serving import RunningServer
 from tests.system.deployment import Deployment
+from tests.system.open_files import many_files
 from tests.system.weights import Weights
 
 KIB, MIB = 2**10, 2**20
@@ -216,19 +216,6 @@ def memory(server: RunningServer, field: str) -> int:
     match = re.search(rf"{field}:\s+(\d+) kB", text)
     assert match is not None
     return int(match[1]) * KIB
-
-
-@contextlib.contextmanager
-def many_files(count: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, count + 500)
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        pytest.skip(f"at most {hard} files may be open here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _wait_until(condition, complaint: str) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import socket
 import ssl
 import time
@@ -30,6 +29,7 @@ from blindai.channel.bundle import Bundle
 from blindai.errors import AttestationError
 from blindai.transport import tls
 from tests.serving import RunningServer, running_server
+from tests.system.open_files import many_files
 
 SEED = os.environ.get("BLINDAI_SEED", "0")
 CLIENTS = 1000
@@ -188,17 +188,3 @@ def arrival_window(server: RunningServer) -> float:
 
 def when(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-@contextlib.contextmanager
-def many_files(count: int) -> Iterator[None]:
-    """Let this process, and those that it starts, open so many files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, count + 500)
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        pytest.skip(f"at most {hard} files may be open here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

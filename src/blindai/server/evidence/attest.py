@@ -132,8 +132,7 @@ class Attestations:
     async def _sampled(self, timeout_seconds: float) -> Evidence:
         try:
             async with asyncio.timeout(timeout_seconds):
-                # Zeros are no hash of anything: nobody can take this for an answer of ours.
-                evidence = await self._thread.run(lambda: self._attester.evidence(bytes(64)))
+                evidence = await self._about_nothing()
         except TeeError as exc:
             hint = "; ".join(filter(None, (exc.hint, _DOCTOR)))
             raise TeeError(exc.fault, exc.what, hint=hint) from exc
@@ -143,6 +142,10 @@ class Attestations:
             raise TeeError(TeeFault.FAILED, "the TEE gave no evidence", hint=_DOCTOR) from exc
         self._newest = time.monotonic(), evidence
         return evidence
+
+    async def _about_nothing(self) -> Evidence:
+        # Zeros are no hash of anything: nobody can take this for an answer of ours.
+        return await self._thread.run(lambda: self._attester.evidence(bytes(64)))
 
     async def _ask_while_wanted(self) -> None:
         try:
@@ -181,9 +184,7 @@ class Attestations:
         finally:
             self._quoting_since = None
         self.quotes += 1
-        self._failures_in_a_row = 0
-        self._newest = time.monotonic(), quote.evidence
-        self._look_at(quote.evidence)
+        self._came(quote.evidence)
         if self._collateral() is None:  # the machine has changed: what was stapled is for the one before
             self._failed(batch, _NoCollateral())
             return
@@ -195,17 +196,18 @@ class Attestations:
         """Ask about nothing, for nobody."""
         self._last_began = self._quoting_since = time.monotonic()
         try:
-            evidence = await self._thread.run(lambda: self._attester.evidence(bytes(64)))
+            evidence = await self._about_nothing()
         except Exception as exc:  # noqa: BLE001 - as above
             self._failed((), exc)
             return
         finally:
             self._quoting_since = None
+        self._came(evidence)
+
+    def _came(self, evidence: Evidence) -> None:
+        """Note that the device works, and show what it gave to whoever keeps collateral for it."""
         self._failures_in_a_row = 0
         self._newest = time.monotonic(), evidence
-        self._look_at(evidence)
-
-    def _look_at(self, evidence: Evidence) -> None:
         try:
             self._looked_at(evidence)
         except Exception as exc:  # noqa: BLE001 - others wait for their answers, whatever it is
