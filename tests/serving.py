@@ -214,17 +214,26 @@ def running_server(
     standard error is in the file `log`. A server that has to be killed, or that ends with another code than
     0, is an error.
     """
+    command = [*prefix, *server_command(models, without_uvloop=without_uvloop, device=device, **settings)]
+    with running(command, server_environment(**(environment or {}))) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str], **more: Any) -> Iterator[RunningServer]:
+    """Run a command that announces a server on one line of JSON, as `running_server`. `more` is Popen's."""
     with tempfile.TemporaryDirectory(prefix="blindai-test-") as name:
         folder = Path(name)
         log = folder / "server.log"
         with log.open("w") as log_file:
             process = subprocess.Popen(
-                [*prefix, *server_command(models, without_uvloop=without_uvloop, device=device, **settings)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
-                env=server_environment(**(environment or {})),
+                env=environment,
                 text=True,
+                **more,
             )
         with process:
             assert process.stdout is not None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ from blindai.client.sync import Client
 from blindai.server.environment import FORBIDDEN, FORBIDDEN_IN_PRODUCTION
 from tests.server.hardware.lending import lent
 from tests.server.hardware.machines import Hardware
-from tests.serving import REPOSITORY, STOP_SECONDS, RunningServer
+from tests.serving import REPOSITORY, RunningServer, running
 from tests.transport.collateral import services
 
 MODEL = "identity"
@@ -66,34 +64,11 @@ def serving(
         },
         "found": {**hardware.found(), "admitted": admitted, "hurried": hurried},
     }
-    with tempfile.TemporaryDirectory(prefix="blindai-test-") as name, lent(hardware.fake) as descriptor:
-        log = Path(name) / "server.log"
-        with log.open("w") as log_file:
-            process = subprocess.Popen(
-                [*_COMMAND, json.dumps({**given, "descriptor": descriptor})],
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log_file,
-                env={**fit_environment(), **(environment or {})},
-                pass_fds=[descriptor],
-                text=True,
-            )
-        with process:
-            assert process.stdout is not None
-            try:
-                line = process.stdout.readline()
-                if not line:
-                    raise AssertionError(f"the server did not start:\n{log.read_text()}")
-                yield RunningServer(process, json.loads(line), Path(name), log)
-            finally:
-                process.terminate()
-                try:
-                    process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
-        assert process.returncode == 0, f"exit code {process.returncode}:\n{log.read_text()}"
+    with lent(hardware.fake) as descriptor:
+        command = [*_COMMAND, json.dumps({**given, "descriptor": descriptor})]
+        variables = {**fit_environment(), **(environment or {})}
+        with running(command, variables, cwd=REPOSITORY, pass_fds=[descriptor]) as server:
+            yield server
 
 
 def first_met(server: RunningServer, hardware: Hardware) -> first_use.FirstUse:
